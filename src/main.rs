@@ -1,0 +1,3 @@
+//! The gatemeter program.
+
+fn main() {}
