@@ -6,6 +6,18 @@ pub mod error;
 
 pub mod bytes;
 
+pub mod net;
+
+pub mod metrics;
+
+pub mod sys;
+
+pub mod netlink;
+
+pub mod lan;
+
 pub mod outputs;
+
+pub mod cli;
 
 pub mod config;

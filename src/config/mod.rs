@@ -1,1 +1,360 @@
-//! Configuration.
+//! What the user asked for: built-in defaults, then the UCI file, then flags, each overriding the one before.
+//!
+//! Every section describes its options in a const table ([`SectionSpec`]): name, default, help. Values stay text until a
+//! collector asks for them through a typed getter of [`Item`], and each remembers where it was written, so that an
+//! error names the flag, or the file and line, and says what was expected. Defaults take the same way, so there is no
+//! second place where they are spelled.
+
+pub mod schema;
+pub mod source;
+pub mod uci;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cli::Args;
+use crate::error::{Error, Result};
+use schema::{OptionSpec, SectionSpec};
+use uci::{Package, Value};
+
+/// The file read when `-c` does not name one.
+pub const DEFAULT_FILE: &str = "/etc/config/gatemeter";
+
+/// All sections with their values.
+#[derive(Debug)]
+pub struct Config {
+    sections: Vec<Section>,
+    /// Things to warn about that stop nothing, such as misspelt options.
+    pub warnings: Vec<String>,
+    /// The file that was read, if there was one.
+    pub file: Option<PathBuf>,
+}
+
+/// One section: a value, or several, for every option of its table.
+#[derive(Debug)]
+pub struct Section {
+    spec: &'static SectionSpec,
+    name: String,
+    /// In the order of `spec.options`.
+    settings: Vec<Vec<Word>>,
+}
+
+/// One value and where it was written.
+#[derive(Debug, Clone)]
+struct Word {
+    text: String,
+    origin: Origin,
+}
+
+#[derive(Debug, Clone)]
+enum Origin {
+    Default,
+    File { path: Arc<Path>, line: Option<u32> },
+    Flag(String),
+}
+
+impl Config {
+    /// Reads the file and applies the flags.
+    pub fn load(args: &Args, specs: &'static [&'static SectionSpec]) -> Result<Config> {
+        let mut config = Config {
+            sections: specs.iter().filter(|spec| !spec.many).map(|spec| Section::of_defaults(spec)).collect(),
+            warnings: Vec::new(),
+            file: None,
+        };
+        let path = PathBuf::from(args.config.as_deref().unwrap_or(DEFAULT_FILE));
+        match source::load(&path)? {
+            Some(package) => {
+                config.apply_package(&package, &path, specs);
+                config.file = Some(path);
+            }
+            None if args.config.is_some() => {
+                return Err(Error::invalid(
+                    "-c",
+                    format!("{} does not exist, expected a file in UCI syntax", path.display()),
+                ));
+            }
+            None => {}
+        }
+        config.apply_flags(args, specs)?;
+        Ok(config)
+    }
+
+    /// The one section of a kind, such as `traffic`; every kind that is not `many` has one.
+    pub fn section(&self, kind: &str) -> &Section {
+        static NOTHING: SectionSpec = SectionSpec { kind: "", name: "", many: false, options: &[] };
+        static EMPTY: Section = Section { spec: &NOTHING, name: String::new(), settings: Vec::new() };
+        debug_assert!(self.sections.iter().any(|section| section.spec.kind == kind), "no section of kind {kind}");
+        self.sections.iter().find(|section| section.spec.kind == kind).unwrap_or(&EMPTY)
+    }
+
+    /// Every section of a kind of which there may be many.
+    pub fn sections_of(&self, kind: &str) -> impl Iterator<Item = &Section> {
+        self.sections.iter().filter(move |section| section.spec.kind == kind)
+    }
+
+    fn apply_package(&mut self, package: &Package, path: &Path, specs: &'static [&'static SectionSpec]) {
+        let path: Arc<Path> = path.into();
+        let mut seen: Vec<&str> = Vec::new();
+        for given in &package.sections {
+            let place = |line: Option<u32>| match line {
+                Some(line) => format!("{}:{line}", path.display()),
+                None => path.display().to_string(),
+            };
+            let Some(spec) = specs.iter().find(|spec| spec.kind == given.kind) else {
+                let near = nearest(&given.kind, specs.iter().map(|spec| spec.kind));
+                self.warnings.push(format!(
+                    "{}: there is no section type '{}', it is ignored{near}",
+                    place(given.line),
+                    given.kind
+                ));
+                continue;
+            };
+            if !spec.many && seen.contains(&spec.kind) {
+                let warning = format!("{}: a second '{}' section is ignored", place(given.line), spec.kind);
+                self.warnings.push(warning);
+                continue;
+            }
+            seen.push(spec.kind);
+            if spec.many {
+                self.sections.push(Section { name: given.name.clone(), ..Section::of_defaults(spec) });
+            }
+            for option in &given.options {
+                let words = match (&option.value, spec.option(&option.name).is_some_and(|(_, option)| option.list)) {
+                    (Value::Text(text), false) => vec![text.clone()],
+                    (Value::Text(text), true) => text.split_ascii_whitespace().map(String::from).collect(),
+                    (Value::List(items), true) => items.clone(),
+                    (Value::List(items), false) => vec![items.join(" ")],
+                };
+                let origin = Origin::File { path: path.clone(), line: option.line };
+                let words = words.into_iter().map(|text| Word { text, origin: origin.clone() }).collect();
+                let section = self.sections.iter_mut().rev().find(|section| section.spec.kind == spec.kind);
+                if section.is_none_or(|section| section.set(&option.name, words).is_none()) {
+                    let near = nearest(&option.name, spec.options.iter().map(|option| option.name));
+                    self.warnings.push(format!(
+                        "{}: section '{}' has no option '{}', it is ignored{near}",
+                        place(option.line),
+                        spec.kind,
+                        option.name
+                    ));
+                }
+            }
+        }
+    }
+
+    fn apply_flags(&mut self, args: &Args, specs: &'static [&'static SectionSpec]) -> Result<()> {
+        // `-o` first: the flag made for one purpose wins over the general one.
+        let mut listed: Vec<(&str, &str)> = Vec::new();
+        for flag in &args.option {
+            let wrong = |why: String| Error::invalid("-o", why);
+            let Some(((section, option), value)) =
+                flag.split_once('=').and_then(|(key, value)| Some((key.split_once('.')?, value)))
+            else {
+                return Err(wrong(format!("'{flag}' is not SECTION.OPTION=VALUE, as in traffic.max_hosts=2048")));
+            };
+            let Some(found) = self.sections.iter_mut().find(|s| s.name == section || s.spec.kind == section) else {
+                let near = nearest(section, specs.iter().filter(|spec| !spec.many).map(|spec| spec.name));
+                return Err(wrong(format!("there is no section '{section}'{near}")));
+            };
+            let Some((_, spec)) = found.spec.option(option) else {
+                let near = nearest(option, found.spec.options.iter().map(|option| option.name));
+                return Err(wrong(format!("section '{section}' has no option '{option}'{near}")));
+            };
+            let word = Word { text: value.into(), origin: Origin::Flag(format!("-o {section}.{option}")) };
+            if spec.list && listed.contains(&(section, option)) {
+                found.push(option, word);
+            } else {
+                listed.push((section, option));
+                found.set(option, vec![word]);
+            }
+        }
+        let mut set = |kind: &str, option: &str, flag: &str, values: &[String]| {
+            if let (false, Some(section)) = (values.is_empty(), self.sections.iter_mut().find(|s| s.spec.kind == kind))
+            {
+                let word = |text: &String| Word { text: text.clone(), origin: Origin::Flag(flag.into()) };
+                section.set(option, values.iter().map(word).collect());
+            }
+        };
+        set("traffic", "subnet4", "-4", &args.subnet4);
+        set("traffic", "subnet6", "-6", &args.subnet6);
+        let one = |value: &Option<String>| value.iter().cloned().collect::<Vec<_>>();
+        set("gatemeter", "interval", "-t", &one(&args.interval));
+        set("gatemeter", "textfile", "--textfile", &one(&args.textfile));
+        set("gatemeter", "textfile_dir", "--textfile-dir", &one(&args.textfile_dir));
+        set("gatemeter", "log_level", "--log-level", &one(&args.log_level));
+        if args.http {
+            set("gatemeter", "http", "-e", &["1".to_owned()]);
+        }
+        if let Some(listen) = &args.listen {
+            set("gatemeter", "listen", "-l", &[listen.clone()]);
+        }
+        if let Some(port) = &args.port {
+            set("gatemeter", "port", "-p", &[port.clone()]);
+        }
+        Ok(())
+    }
+}
+
+impl Section {
+    fn of_defaults(spec: &'static SectionSpec) -> Self {
+        let words = |option: &OptionSpec| {
+            let word = |text: &str| Word { text: text.into(), origin: Origin::Default };
+            if option.list {
+                option.default.split_ascii_whitespace().map(word).collect()
+            } else {
+                vec![word(option.default)]
+            }
+        };
+        Section { spec, name: spec.name.into(), settings: spec.options.iter().map(words).collect() }
+    }
+
+    /// The section's name, as `-o` takes it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// An option's value, to be read with one of [`Item`]'s getters.
+    pub fn get(&self, option: &'static str) -> Item<'_> {
+        let found = self.spec.option(option);
+        debug_assert!(found.is_some(), "section {} has no option {option}", self.spec.kind);
+        let words = found.and_then(|(index, _)| self.settings.get(index)).map_or(&[][..], Vec::as_slice);
+        Item { section: self, option, words }
+    }
+
+    /// Whether an option was written by the user, in the file or as a flag.
+    pub fn is_set(&self, option: &'static str) -> bool {
+        self.get(option).words.iter().any(|word| !matches!(word.origin, Origin::Default))
+    }
+
+    fn set(&mut self, option: &str, words: Vec<Word>) -> Option<()> {
+        let (index, _) = self.spec.option(option)?;
+        *self.settings.get_mut(index)? = words;
+        Some(())
+    }
+
+    fn push(&mut self, option: &str, word: Word) {
+        if let Some(words) = self.spec.option(option).and_then(|(index, _)| self.settings.get_mut(index)) {
+            words.push(word);
+        }
+    }
+}
+
+/// The value or values of one option.
+pub struct Item<'a> {
+    section: &'a Section,
+    option: &'static str,
+    words: &'a [Word],
+}
+
+impl<'a> Item<'a> {
+    /// The text as it was written; an empty string if the option has no value.
+    pub fn text(&self) -> &'a str {
+        self.words.last().map_or("", |word| &word.text)
+    }
+
+    /// A path, or nothing for an empty value or `none`.
+    pub fn path(&self) -> Option<PathBuf> {
+        let text = self.text();
+        (!text.is_empty() && text != "none").then(|| PathBuf::from(text))
+    }
+
+    /// A switch: 1/on/true/yes/enabled or 0/off/false/no/disabled.
+    pub fn switch(&self) -> Result<bool> {
+        self.parse(|text| match text {
+            "1" | "on" | "true" | "yes" | "enabled" => Ok(true),
+            "0" | "off" | "false" | "no" | "disabled" => Ok(false),
+            _ => Err(format!("'{text}' is neither on nor off, expected 1 or 0")),
+        })
+    }
+
+    /// A whole number within a range, both ends included.
+    pub fn number(&self, low: u32, high: u32) -> Result<u32> {
+        self.parse(|text| match text.parse() {
+            Ok(number) if (low..=high).contains(&number) => Ok(number),
+            Ok(_) | Err(_) => Err(format!("'{text}' is out of range, expected a whole number from {low} to {high}")),
+        })
+    }
+
+    /// Whole seconds within a range, both ends included.
+    pub fn seconds(&self, low: u32, high: u32) -> Result<Duration> {
+        self.number(low, high).map(|number| Duration::from_secs(number.into()))
+    }
+
+    /// One of a few words.
+    pub fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T> {
+        self.parse(|text| match choices.iter().find(|(word, _)| *word == text) {
+            Some((_, choice)) => Ok(*choice),
+            None => {
+                let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+                Err(format!("'{text}' is not one of its values, expected {}", words.join(" or ")))
+            }
+        })
+    }
+
+    /// One value, read by `parse`, whose error says what is wrong and what was expected.
+    pub fn parse<T>(&self, parse: impl Fn(&str) -> Result<T, String>) -> Result<T> {
+        parse(self.text()).map_err(|problem| self.error(self.words.last(), problem))
+    }
+
+    /// Each value of a list, read by `parse`, whose error says what is wrong and what was expected.
+    pub fn each<T>(&self, parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>> {
+        self.words.iter().map(|word| parse(&word.text).map_err(|problem| self.error(Some(word), problem))).collect()
+    }
+
+    /// An error about this option, at the place where its last value was written.
+    pub fn wrong(&self, problem: impl Into<String>) -> Error {
+        self.error(self.words.last(), problem.into())
+    }
+
+    fn error(&self, word: Option<&Word>, problem: String) -> Error {
+        let name = format!("{}.{}", self.section.name, self.option);
+        match word.map(|word| &word.origin) {
+            Some(Origin::Flag(flag)) => Error::invalid(flag.clone(), problem),
+            Some(Origin::File { path, line: Some(line) }) => {
+                Error::invalid(format!("{}:{line}", path.display()), format!("option {name}: {problem}"))
+            }
+            Some(Origin::File { path, line: None }) => {
+                Error::invalid(path.display().to_string(), format!("option {name}: {problem}"))
+            }
+            Some(Origin::Default) | None => Error::invalid(name, problem),
+        }
+    }
+}
+
+/// ", did you mean 'x'?" for the nearest known word, if one is near enough to be meant.
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let limit = (word.chars().count() / 3).clamp(1, 3);
+    known
+        .map(|candidate| (edits(word, candidate), candidate))
+        .filter(|(edits, _)| *edits <= limit)
+        .min_by_key(|(edits, _)| *edits)
+        .map(|(_, candidate)| format!(", did you mean '{candidate}'?"))
+        .unwrap_or_default()
+}
+
+/// Levenshtein distance: how many letters differ.
+fn edits(a: &str, b: &str) -> usize {
+    // A word from a file may be megabytes long; one that long is near to nothing we know.
+    if a.len() > 64 {
+        return usize::MAX;
+    }
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (to, cell) in b.iter().zip(row.iter_mut().skip(1)) {
+            let above = *cell;
+            left = (diagonal + usize::from(from != *to)).min(above + 1).min(left + 1);
+            diagonal = above;
+            *cell = left;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,3 @@
-//! Outputs.
+//! Ways out of the snapshot: text formats, text files, HTTP. None of them knows a collector.
+
+pub mod prometheus;

@@ -1,0 +1,170 @@
+//! Flags and their help words. What the values mean together is decided in [`crate::config`].
+//!
+//! Flags with a value are kept as the text that was typed, so that every bad value is reported the same way, whether
+//! it came from a flag or from the configuration file.
+
+use argh::FromArgs;
+
+/// Measures a home network from its router and hands the figures to Prometheus.
+#[derive(FromArgs, Debug, Default, Clone)]
+#[argh(help_triggers("-h", "--help"))]
+pub struct Args {
+    /// configuration file in UCI syntax (default: /etc/config/gatemeter if there is one)
+    #[argh(option, short = 'c', arg_name = "file")]
+    pub config: Option<String>,
+
+    /// serve the figures over HTTP
+    #[argh(switch, short = 'e')]
+    pub http: bool,
+
+    /// HTTP port (default: 9999)
+    #[argh(option, short = 'p', arg_name = "port")]
+    pub port: Option<String>,
+
+    /// HTTP listen address (default: [::], both IPv4 and IPv6)
+    #[argh(option, short = 'l', arg_name = "addr")]
+    pub listen: Option<String>,
+
+    /// an IPv4 subnet to account and its interface, as 192.168.1.1/24/br-lan; may repeat
+    #[argh(option, short = '4', long = "subnet4", arg_name = "addr/len/iface")]
+    pub subnet4: Vec<String>,
+
+    /// an IPv6 prefix of the LAN, as 2001:db8:1::/64; may repeat
+    #[argh(option, short = '6', long = "subnet6", arg_name = "addr/len")]
+    pub subnet6: Vec<String>,
+
+    /// seconds between two collections (default: 5)
+    #[argh(option, short = 't', arg_name = "sec")]
+    pub interval: Option<String>,
+
+    /// run these collectors only, separated by commas
+    #[argh(option, arg_name = "a,b")]
+    pub collectors: Option<String>,
+
+    /// text file with all figures (default: /tmp/prom_c; none for none)
+    #[argh(option, arg_name = "path")]
+    pub textfile: Option<String>,
+
+    /// directory for one gatemeter_COLLECTOR.prom each, for a textfile collector
+    #[argh(option, arg_name = "dir")]
+    pub textfile_dir: Option<String>,
+
+    /// set any option of the configuration file, as traffic.max_hosts=2048; may repeat
+    #[argh(option, short = 'o', long = "option", arg_name = "section.option=value")]
+    pub option: Vec<String>,
+
+    /// error, warn, info, debug or trace (default: info)
+    #[argh(option, arg_name = "level")]
+    pub log_level: Option<String>,
+
+    /// print the version and stop
+    #[argh(switch, short = 'V')]
+    pub version: bool,
+
+    /// what to do instead of running as a daemon
+    #[argh(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do instead of running as a daemon.
+#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[argh(subcommand)]
+pub enum Command {
+    /// One collection to stdout.
+    Once(Once),
+    /// The doctor.
+    Check(Check),
+    /// Removes what runs leave behind.
+    Clean(Clean),
+}
+
+/// Collect once, print to stdout and stop; for cron and telegraf's exec input.
+#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[argh(subcommand, name = "once", help_triggers("-h", "--help"))]
+pub struct Once {
+    /// prometheus (default) or openmetrics
+    #[argh(option, short = 'f', default = "String::from(\"prometheus\")", arg_name = "format")]
+    pub format: String,
+
+    /// collectors to run (default: all that are enabled)
+    #[argh(positional, arg_name = "collector")]
+    pub collectors: Vec<String>,
+}
+
+/// Tell what will run, on what, and what this system lacks for it; exit 1 if something is broken.
+#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[argh(subcommand, name = "check", help_triggers("-h", "--help"))]
+pub struct Check {}
+
+/// Detach programs, unpin maps and remove text files: no trace stays.
+#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[argh(subcommand, name = "clean", help_triggers("-h", "--help"))]
+pub struct Clean {}
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Parsed {
+    /// Run with these arguments.
+    Run(Box<Args>),
+    /// Print this text to stdout and exit 0: help was asked for.
+    Help(String),
+    /// Print this line to stderr and exit 2.
+    Wrong(String),
+}
+
+/// Reads the words after the program's name.
+pub fn parse(words: &[&str]) -> Parsed {
+    match Args::from_args(&["gatemeter"], words) {
+        Ok(args) => Parsed::Run(Box::new(args)),
+        Err(early) if early.status.is_ok() => Parsed::Help(early.output),
+        Err(early) => {
+            // argh may answer with several lines; the contract of the command line is one.
+            let line: Vec<_> = early.output.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+            Parsed::Wrong(format!("{}; gatemeter --help lists the options", line.join(" ").trim_end_matches('.')))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(words: &[&str]) -> Args {
+        match parse(words) {
+            Parsed::Run(args) => *args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_flags_of_mezoura_mean_what_they_meant() {
+        let words = "-e -4 192.168.2.1/24/br-lan -4 192.168.2.3/24/br-foo -6 2001:db8:ca2:2::1/64 -t 10 -p 9100";
+        let args = args(&words.split(' ').collect::<Vec<_>>());
+        assert!(args.http);
+        assert_eq!(args.subnet4, ["192.168.2.1/24/br-lan", "192.168.2.3/24/br-foo"]);
+        assert_eq!(args.subnet6, ["2001:db8:ca2:2::1/64"]);
+        assert_eq!((args.interval.as_deref(), args.port.as_deref()), (Some("10"), Some("9100")));
+    }
+
+    #[test]
+    fn options_come_before_the_command_and_its_own_after() {
+        let args = args(&["-o", "traffic.count=wire", "once", "traffic", "-f", "openmetrics"]);
+        let once = Once { format: "openmetrics".into(), collectors: vec!["traffic".into()] };
+        assert_eq!(args.command, Some(Command::Once(once)));
+        assert_eq!(args.option, ["traffic.count=wire"]);
+    }
+
+    #[test]
+    fn an_unknown_flag_is_answered_in_one_line() {
+        let Parsed::Wrong(line) = parse(&["--frobnicate"]) else { panic!("accepted") };
+        assert_eq!(line, "Unrecognized argument: --frobnicate; gatemeter --help lists the options");
+        let Parsed::Wrong(line) = parse(&["-p"]) else { panic!("accepted") };
+        assert!(!line.contains('\n'), "{line}");
+    }
+
+    #[test]
+    fn help_is_not_an_error() {
+        let Parsed::Help(text) = parse(&["--help"]) else { panic!("not help") };
+        assert!(text.contains("--textfile-dir"), "{text}");
+    }
+}

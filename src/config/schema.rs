@@ -1,0 +1,67 @@
+//! The shape of the configuration: which sections and options there are, their defaults and what they are for.
+//!
+//! A collector's own section stands in its folder; here are the types, and the section of the daemon itself.
+
+/// One option of a section.
+#[derive(Debug)]
+pub struct OptionSpec {
+    /// Its name in the file and after `-o section.`.
+    pub name: &'static str,
+    /// Its default as it would be written; a list's values are separated by spaces.
+    pub default: &'static str,
+    /// Whether it takes several values (`list`).
+    pub list: bool,
+    /// What it is for, with the unit, in a few words.
+    pub help: &'static str,
+}
+
+/// One type of section.
+#[derive(Debug)]
+pub struct SectionSpec {
+    /// The section type, as in `config traffic`.
+    pub kind: &'static str,
+    /// The section's name, as `-o` takes it.
+    pub name: &'static str,
+    /// Whether there may be many, as with `config target`.
+    pub many: bool,
+    /// Its options.
+    pub options: &'static [OptionSpec],
+}
+
+impl SectionSpec {
+    /// Finds an option and its index by name.
+    pub fn option(&self, name: &str) -> Option<(usize, &'static OptionSpec)> {
+        self.options.iter().enumerate().find(|(_, option)| option.name == name)
+    }
+}
+
+/// An option with one value.
+pub const fn option(name: &'static str, default: &'static str, help: &'static str) -> OptionSpec {
+    OptionSpec { name, default, list: false, help }
+}
+
+/// An option with any number of values.
+pub const fn list(name: &'static str, default: &'static str, help: &'static str) -> OptionSpec {
+    OptionSpec { name, default, list: true, help }
+}
+
+/// The daemon's own section: `config gatemeter 'main'`.
+pub static MAIN: SectionSpec = SectionSpec {
+    kind: "gatemeter",
+    name: "main",
+    many: false,
+    options: &[
+        option("enabled", "1", "0 makes the daemon stop at once with exit code 0"),
+        option("interval", "5", "seconds between two collections and two writes of the text files"),
+        option("textfile", "/tmp/prom_c", "text file with all figures; none for none"),
+        option("textfile_dir", "none", "directory for one gatemeter_COLLECTOR.prom each; none for none"),
+        option("http", "0", "1 serves the figures over HTTP"),
+        option("listen", "[::]:9999", "address and port of the HTTP server; [::] takes IPv4 too"),
+        option("port", "", "port of the HTTP server, if it is not the one in listen"),
+        list("allow", "", "networks that may read over HTTP, as 192.168.1.0/24; none given means all"),
+        option("log_level", "info", "error, warn, info, debug or trace"),
+        option("log_format", "text", "text, logfmt or json"),
+        option("state_dir", "/etc/gatemeter", "directory for what must survive a reboot"),
+        option("uci_dir", "/etc/config", "directory of the UCI file dhcp, where host names are read"),
+    ],
+};

@@ -1,0 +1,294 @@
+//! Metric families with typed, labelled samples: what collectors write and outputs read.
+//!
+//! A collector describes its families in a const table of [`Desc`] and fills one [`Page`] per collection. A page keeps
+//! all label values in one string and all samples in one vector, and is cleared and filled again for the next
+//! collection, so that a steady state allocates nothing. Label values come from strangers (a DHCP client chooses its
+//! own name), so they are bounded and stripped of control characters here, and escaped by each output's own rules.
+//!
+//! Nothing here knows who collects or where the page goes.
+
+pub mod store;
+
+use std::fmt::{self, Write as _};
+
+/// Longest label value kept, in bytes; what is longer is cut at a character boundary.
+pub const MAX_LABEL_BYTES: usize = 255;
+
+/// What a family's values mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows, or starts again from 0.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Always 1: the labels are the information; the name ends in `_info`.
+    Info,
+}
+
+/// A metric family: name, type, label names in output order, and help text (which names the unit).
+#[derive(Debug)]
+pub struct Desc {
+    /// Family name as it stands in the output, `_total` included.
+    pub name: &'static str,
+    /// What the values mean.
+    pub kind: Kind,
+    /// Label names, in output order.
+    pub labels: &'static [&'static str],
+    /// One sentence for people, with the unit.
+    pub help: &'static str,
+}
+
+/// A sample's value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value {
+    /// An exact count: printed as an integer, never through a float.
+    Unsigned(u64),
+    /// A measure in the family's unit.
+    Float(f64),
+}
+
+impl From<u64> for Value {
+    fn from(value: u64) -> Self {
+        Value::Unsigned(value)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Value::Float(value)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Value::Unsigned(value.into())
+    }
+}
+
+/// Label values stored once in a page, to be used by any number of its samples.
+#[derive(Debug, Clone, Copy)]
+pub struct LabelSet {
+    first: u32,
+    len: u32,
+}
+
+impl LabelSet {
+    /// The set of a sample without labels.
+    pub const NONE: LabelSet = LabelSet { first: 0, len: 0 };
+}
+
+#[derive(Debug)]
+struct Family {
+    desc: &'static Desc,
+    /// Index of the family's first sample; its last is where the next family begins.
+    first: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    labels: LabelSet,
+    value: Value,
+}
+
+/// The families of one collector at one moment.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// All label values, end to end.
+    text: String,
+    /// Where each label value ends in `text`.
+    ends: Vec<u32>,
+    samples: Vec<Sample>,
+    families: Vec<Family>,
+}
+
+impl Page {
+    /// An empty page.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Empties the page and keeps its memory for the next collection.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.ends.clear();
+        self.samples.clear();
+        self.families.clear();
+    }
+
+    /// Whether nothing was written yet.
+    pub fn is_empty(&self) -> bool {
+        self.families.is_empty()
+    }
+
+    /// How many samples the page holds.
+    pub fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Stores label values, in the order of the family's label names.
+    pub fn labels(&mut self, values: &[&dyn fmt::Display]) -> LabelSet {
+        let first = self.ends.len() as u32;
+        for value in values {
+            let start = self.text.len();
+            // A Display that fails leaves the part it wrote; the sample is worth more than the error.
+            let _ = write!(LabelWriter { text: &mut self.text, start }, "{value}");
+            self.ends.push(self.text.len() as u32);
+        }
+        LabelSet { first, len: values.len() as u32 }
+    }
+
+    /// Begins a family; the samples that follow belong to it. A family without samples is still announced.
+    pub fn family(&mut self, desc: &'static Desc) {
+        debug_assert!(self.families.iter().all(|family| family.desc.name != desc.name), "{} begun twice", desc.name);
+        self.families.push(Family { desc, first: self.samples.len() });
+    }
+
+    /// Adds a sample with stored labels to the family begun last.
+    pub fn sample(&mut self, labels: LabelSet, value: impl Into<Value>) {
+        debug_assert!(
+            self.families.last().is_some_and(|family| family.desc.labels.len() == labels.len as usize),
+            "the labels do not fit the family"
+        );
+        self.samples.push(Sample { labels, value: value.into() });
+    }
+
+    /// Adds a family with a single sample that has no labels.
+    pub fn single(&mut self, desc: &'static Desc, value: impl Into<Value>) {
+        self.family(desc);
+        self.sample(LabelSet::NONE, value);
+    }
+
+    /// Calls `each` for every family, in the order they were written.
+    pub fn families(&self) -> impl Iterator<Item = FamilyView<'_>> {
+        self.families.iter().enumerate().map(|(index, family)| {
+            let end = self.families.get(index + 1).map_or(self.samples.len(), |next| next.first);
+            FamilyView { page: self, desc: family.desc, samples: self.samples.get(family.first..end).unwrap_or(&[]) }
+        })
+    }
+
+    fn label(&self, index: u32) -> &str {
+        let index = index as usize;
+        let end = self.ends.get(index).map_or(0, |end| *end as usize);
+        let start = index.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |end| *end as usize);
+        self.text.get(start..end).unwrap_or("")
+    }
+}
+
+/// One family of a page.
+pub struct FamilyView<'a> {
+    page: &'a Page,
+    /// Its description.
+    pub desc: &'static Desc,
+    samples: &'a [Sample],
+}
+
+impl<'a> FamilyView<'a> {
+    /// The family's samples, in the order they were written.
+    pub fn samples(&self) -> impl Iterator<Item = SampleView<'a>> {
+        let (page, names) = (self.page, self.desc.labels);
+        self.samples.iter().map(move |sample| SampleView { page, names, labels: sample.labels, value: sample.value })
+    }
+}
+
+/// One sample of a family.
+pub struct SampleView<'a> {
+    page: &'a Page,
+    names: &'static [&'static str],
+    labels: LabelSet,
+    /// Its value, in the family's unit.
+    pub value: Value,
+}
+
+impl<'a> SampleView<'a> {
+    /// Label names with their values, in output order.
+    pub fn labels(&self) -> impl Iterator<Item = (&'static str, &'a str)> {
+        let page = self.page;
+        self.names.iter().copied().zip((self.labels.first..).take(self.labels.len as usize).map(|i| page.label(i)))
+    }
+}
+
+/// Writes one label value: bounded, and without control characters, which some parsers take for the end of input.
+struct LabelWriter<'a> {
+    text: &'a mut String,
+    start: usize,
+}
+
+impl fmt::Write for LabelWriter<'_> {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        for mut character in part.chars() {
+            if character.is_control() && character != '\n' && character != '\t' {
+                character = char::REPLACEMENT_CHARACTER;
+            }
+            if self.text.len() - self.start + character.len_utf8() > MAX_LABEL_BYTES {
+                return Err(fmt::Error);
+            }
+            self.text.push(character);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOSTS: Desc = Desc { name: "hosts", kind: Kind::Gauge, labels: &["name", "ip"], help: "Hosts." };
+    const UP: Desc = Desc { name: "up", kind: Kind::Gauge, labels: &[], help: "Up." };
+
+    fn labels_of(page: &Page) -> Vec<(String, String)> {
+        let family = page.families().next().unwrap();
+        family.samples().flat_map(|s| s.labels().map(|(n, v)| (n.into(), v.into())).collect::<Vec<_>>()).collect()
+    }
+
+    #[test]
+    fn label_values_come_back_in_order() {
+        let mut page = Page::new();
+        let a = page.labels(&[&"a", &1]);
+        let b = page.labels(&[&"", &2]);
+        page.family(&HOSTS);
+        page.sample(a, 1u64);
+        page.sample(b, 2u64);
+        let got = labels_of(&page);
+        let want = [("name", "a"), ("ip", "1"), ("name", ""), ("ip", "2")];
+        assert_eq!(got, want.map(|(n, v)| (n.to_owned(), v.to_owned())));
+    }
+
+    #[test]
+    fn a_family_without_samples_is_still_announced() {
+        let mut page = Page::new();
+        page.family(&HOSTS);
+        page.single(&UP, true);
+        let counts: Vec<_> = page.families().map(|f| (f.desc.name, f.samples().count())).collect();
+        assert_eq!(counts, [("hosts", 0), ("up", 1)]);
+    }
+
+    #[test]
+    fn a_long_label_is_cut_at_a_character_boundary() {
+        let mut page = Page::new();
+        let set = page.labels(&[&"é".repeat(200), &""]);
+        page.family(&HOSTS);
+        page.sample(set, 0u64);
+        assert_eq!(labels_of(&page)[0].1, "é".repeat(127));
+    }
+
+    #[test]
+    fn control_characters_in_a_label_are_replaced() {
+        let mut page = Page::new();
+        let set = page.labels(&[&"a\0b\x1b[2Jc\r", &""]);
+        page.family(&HOSTS);
+        page.sample(set, 0u64);
+        assert_eq!(labels_of(&page)[0].1, "a\u{fffd}b\u{fffd}[2Jc\u{fffd}");
+    }
+
+    #[test]
+    fn a_cleared_page_keeps_its_memory() {
+        let mut page = Page::new();
+        for _ in 0..100 {
+            page.labels(&[&"name", &"ip"]);
+        }
+        let capacity = page.text.capacity();
+        page.clear();
+        assert!(page.is_empty());
+        assert_eq!(page.text.capacity(), capacity);
+    }
+}

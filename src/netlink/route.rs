@@ -1,0 +1,327 @@
+//! rtnetlink: links, addresses and default routes, from a dump or as they change (rtnetlink(7), linux/if_link.h).
+
+use std::net::IpAddr;
+
+use super::{Message, attributes};
+use crate::bytes::{ne16, ne32, slice, take};
+use crate::error::Malformed;
+
+/// Multicast groups that tell of every change this module decodes.
+pub const GROUPS: u32 = (libc::RTMGRP_LINK
+    | libc::RTMGRP_IPV4_IFADDR
+    | libc::RTMGRP_IPV6_IFADDR
+    | libc::RTMGRP_IPV4_ROUTE
+    | libc::RTMGRP_IPV6_ROUTE) as u32;
+
+/// `struct ifinfomsg`: family 1, pad 1, type 2, index 4, flags 4, change 4.
+const IFINFO_BYTES: usize = 16;
+/// `struct ifaddrmsg`: family 1, prefixlen 1, flags 1, scope 1, index 4.
+const IFADDR_BYTES: usize = 8;
+/// `struct rtmsg`: family, dst_len, src_len, tos, table, protocol, scope, type (1 each), flags 4.
+const RTMSG_BYTES: usize = 12;
+/// `struct rtnexthop`: len 2, flags 1, hops 1, ifindex 4.
+const NEXTHOP_BYTES: usize = 8;
+
+/// `IFLA_INFO_KIND`, `IFLA_INFO_DATA` inside `IFLA_LINKINFO`, and `IFLA_VLAN_ID` inside the data of kind "vlan".
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_VLAN_ID: u16 = 1;
+
+/// Something the kernel's network configuration has, gained or lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// An interface that is new, changed or listed.
+    Link(Link),
+    /// An interface that is gone.
+    LinkGone {
+        /// Its index.
+        ifindex: u32,
+    },
+    /// An address that is new, changed or listed.
+    Address(Address),
+    /// An address that is gone.
+    AddressGone(Address),
+    /// A default route that is new, changed or listed.
+    DefaultRoute(DefaultRoute),
+    /// A default route that is gone.
+    DefaultRouteGone(DefaultRoute),
+}
+
+/// A network interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Its index.
+    pub ifindex: u32,
+    /// Its name, such as `br-lan`.
+    pub name: String,
+    /// Whether it is administratively up.
+    pub up: bool,
+    /// Whether it is a loopback interface.
+    pub loopback: bool,
+    /// Whether its frames have Ethernet headers (`ARPHRD_ETHER`).
+    pub ethernet: bool,
+    /// The bridge or bond it is a port of.
+    pub master: Option<u32>,
+    /// The interface it is stacked on, as a VLAN on its parent.
+    pub parent: Option<u32>,
+    /// Its VLAN identifier, if it is a VLAN interface.
+    pub vlan: Option<u16>,
+}
+
+/// An address of this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Address {
+    /// The interface it is on.
+    pub ifindex: u32,
+    /// The address itself.
+    pub addr: IpAddr,
+    /// Length of the prefix the interface reaches directly, in bits.
+    pub prefix_len: u8,
+}
+
+/// A default route: where what is not local goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DefaultRoute {
+    /// Whether it is one for IPv6.
+    pub ipv6: bool,
+    /// Its metric: several default routes may stand beside each other.
+    pub metric: u32,
+    /// The interfaces it uses; more than one if it is multipath.
+    pub ifindexes: Vec<u32>,
+}
+
+/// Decodes one message; nothing for a message that is none of our subjects, such as a route to somewhere.
+pub fn decode(message: &Message<'_>) -> Result<Option<Event>, Malformed> {
+    match message.kind {
+        libc::RTM_NEWLINK => link(message.body).map(|link| link.map(Event::Link)),
+        libc::RTM_DELLINK => {
+            // A bridge port that leaves its bridge is announced as RTM_DELLINK of family AF_BRIDGE; the link stays.
+            let [family] = take(message.body, 0, "link family")?;
+            let ifindex = ne32(message.body, 4, "link index")?;
+            Ok((i32::from(family) == libc::AF_UNSPEC).then_some(Event::LinkGone { ifindex }))
+        }
+        libc::RTM_NEWADDR => address(message.body).map(|address| address.map(Event::Address)),
+        libc::RTM_DELADDR => address(message.body).map(|address| address.map(Event::AddressGone)),
+        libc::RTM_NEWROUTE => default_route(message.body).map(|route| route.map(Event::DefaultRoute)),
+        libc::RTM_DELROUTE => default_route(message.body).map(|route| route.map(Event::DefaultRouteGone)),
+        _ => Ok(None),
+    }
+}
+
+fn link(body: &[u8]) -> Result<Option<Link>, Malformed> {
+    let [family] = take(body, 0, "link family")?;
+    if i32::from(family) != libc::AF_UNSPEC {
+        return Ok(None);
+    }
+    let kind = ne16(body, 2, "link type")?;
+    let flags = ne32(body, 8, "link flags")?;
+    let mut link = Link {
+        ifindex: ne32(body, 4, "link index")?,
+        name: String::new(),
+        up: flags & libc::IFF_UP as u32 != 0,
+        loopback: flags & libc::IFF_LOOPBACK as u32 != 0,
+        ethernet: kind == libc::ARPHRD_ETHER,
+        master: None,
+        parent: None,
+        vlan: None,
+    };
+    for attribute in attributes(tail(body, IFINFO_BYTES)?) {
+        let attribute = attribute?;
+        match attribute.kind {
+            libc::IFLA_IFNAME => link.name = name(attribute.value),
+            libc::IFLA_MASTER => link.master = Some(ne32(attribute.value, 0, "IFLA_MASTER")?),
+            libc::IFLA_LINK => link.parent = Some(ne32(attribute.value, 0, "IFLA_LINK")?),
+            libc::IFLA_LINKINFO => link.vlan = vlan(attribute.value)?,
+            _ => {}
+        }
+    }
+    // The far end of a veth in another namespace is announced as IFLA_LINK too; only a VLAN stands on its parent.
+    if link.vlan.is_none() {
+        link.parent = None;
+    }
+    Ok(Some(link))
+}
+
+fn vlan(linkinfo: &[u8]) -> Result<Option<u16>, Malformed> {
+    let (mut is_vlan, mut data) = (false, &[][..]);
+    for attribute in attributes(linkinfo) {
+        let attribute = attribute?;
+        match attribute.kind {
+            IFLA_INFO_KIND => is_vlan = name(attribute.value) == "vlan",
+            IFLA_INFO_DATA => data = attribute.value,
+            _ => {}
+        }
+    }
+    if !is_vlan {
+        return Ok(None);
+    }
+    for attribute in attributes(data) {
+        let attribute = attribute?;
+        if attribute.kind == IFLA_VLAN_ID {
+            return ne16(attribute.value, 0, "IFLA_VLAN_ID").map(Some);
+        }
+    }
+    Ok(None)
+}
+
+fn address(body: &[u8]) -> Result<Option<Address>, Malformed> {
+    let [family, prefix_len] = take(body, 0, "address family")?;
+    let ifindex = ne32(body, 4, "address interface")?;
+    let (mut local, mut other) = (None, None);
+    for attribute in attributes(tail(body, IFADDR_BYTES)?) {
+        let attribute = attribute?;
+        match attribute.kind {
+            libc::IFA_LOCAL => local = ip(family, attribute.value)?,
+            libc::IFA_ADDRESS => other = ip(family, attribute.value)?,
+            _ => {}
+        }
+    }
+    // On a point-to-point link IFA_ADDRESS is the far end, and IFA_LOCAL is ours; elsewhere they are the same, or only
+    // IFA_ADDRESS is there.
+    Ok(local.or(other).map(|addr| Address { ifindex, addr, prefix_len }))
+}
+
+fn default_route(body: &[u8]) -> Result<Option<DefaultRoute>, Malformed> {
+    let [family, dst_len, _, _, table, _, _, kind] = take(body, 0, "route header")?;
+    let mut route = DefaultRoute { ipv6: i32::from(family) == libc::AF_INET6, metric: 0, ifindexes: Vec::new() };
+    let ip = route.ipv6 || i32::from(family) == libc::AF_INET;
+    if !ip || dst_len != 0 || table != libc::RT_TABLE_MAIN || kind != libc::RTN_UNICAST {
+        return Ok(None);
+    }
+    for attribute in attributes(tail(body, RTMSG_BYTES)?) {
+        let attribute = attribute?;
+        match attribute.kind {
+            libc::RTA_OIF => route.ifindexes.push(ne32(attribute.value, 0, "RTA_OIF")?),
+            libc::RTA_PRIORITY => route.metric = ne32(attribute.value, 0, "RTA_PRIORITY")?,
+            libc::RTA_MULTIPATH => next_hops(attribute.value, &mut route.ifindexes)?,
+            _ => {}
+        }
+    }
+    Ok(Some(route))
+}
+
+fn next_hops(mut buf: &[u8], ifindexes: &mut Vec<u32>) -> Result<(), Malformed> {
+    while buf.len() >= NEXTHOP_BYTES {
+        let length = usize::from(ne16(buf, 0, "next hop length")?);
+        if length < NEXTHOP_BYTES {
+            return Err(Malformed::Value { what: "next hop length", offset: 0 });
+        }
+        ifindexes.push(ne32(buf, 4, "next hop interface")?);
+        buf = buf.get(super::align(length)..).unwrap_or(&[]);
+    }
+    Ok(())
+}
+
+fn tail<'a>(body: &'a [u8], fixed: usize) -> Result<&'a [u8], Malformed> {
+    slice(body, fixed, body.len().saturating_sub(fixed), "message attributes")
+}
+
+/// A NUL-terminated name of an attribute.
+fn name(value: &[u8]) -> String {
+    let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
+    String::from_utf8_lossy(value.get(..end).unwrap_or(&[])).into_owned()
+}
+
+fn ip(family: u8, value: &[u8]) -> Result<Option<IpAddr>, Malformed> {
+    match i32::from(family) {
+        libc::AF_INET => take::<4>(value, 0, "IPv4 address").map(|bytes| Some(IpAddr::from(bytes))),
+        libc::AF_INET6 => take::<16>(value, 0, "IPv6 address").map(|bytes| Some(IpAddr::from(bytes))),
+        _ => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(mut body: Vec<u8>, attributes: &[(u16, &[u8])]) -> Vec<u8> {
+        for (kind, value) in attributes {
+            body.extend_from_slice(&(4 + value.len() as u16).to_ne_bytes());
+            body.extend_from_slice(&kind.to_ne_bytes());
+            body.extend_from_slice(value);
+            body.resize(body.len().next_multiple_of(4), 0);
+        }
+        body
+    }
+
+    fn ifinfo(ifindex: u32, flags: u32) -> Vec<u8> {
+        let mut body = vec![0, 0];
+        body.extend_from_slice(&libc::ARPHRD_ETHER.to_ne_bytes());
+        body.extend_from_slice(&ifindex.to_ne_bytes());
+        body.extend_from_slice(&flags.to_ne_bytes());
+        body.extend_from_slice(&[0; 4]);
+        body
+    }
+
+    fn decoded(kind: u16, body: &[u8]) -> Result<Option<Event>, Malformed> {
+        decode(&Message { kind, flags: 0, sequence: 0, body })
+    }
+
+    #[test]
+    fn a_vlan_interface_tells_its_parent_and_identifier() {
+        let data = with(Vec::new(), &[(IFLA_VLAN_ID, &10u16.to_ne_bytes())]);
+        let info = with(Vec::new(), &[(IFLA_INFO_KIND, b"vlan\0"), (IFLA_INFO_DATA, &data)]);
+        let body = with(
+            ifinfo(7, libc::IFF_UP as u32),
+            &[
+                (libc::IFLA_IFNAME, b"br-lan.10\0"),
+                (libc::IFLA_LINK, &3u32.to_ne_bytes()),
+                (libc::IFLA_LINKINFO, &info),
+            ],
+        );
+        let Ok(Some(Event::Link(link))) = decoded(libc::RTM_NEWLINK, &body) else { panic!("not a link") };
+        assert_eq!((link.ifindex, link.name.as_str(), link.up), (7, "br-lan.10", true));
+        assert_eq!((link.parent, link.vlan, link.ethernet), (Some(3), Some(10), true));
+    }
+
+    #[test]
+    fn the_far_end_of_a_veth_is_not_a_parent() {
+        let body = with(ifinfo(7, 0), &[(libc::IFLA_IFNAME, b"lan1\0"), (libc::IFLA_LINK, &3u32.to_ne_bytes())]);
+        let Ok(Some(Event::Link(link))) = decoded(libc::RTM_NEWLINK, &body) else { panic!("not a link") };
+        assert_eq!((link.parent, link.up), (None, false));
+    }
+
+    #[test]
+    fn our_address_on_a_point_to_point_link_is_the_local_one() {
+        let body = with(
+            vec![libc::AF_INET as u8, 32, 0, 0, 9, 0, 0, 0],
+            &[(libc::IFA_ADDRESS, &[198, 51, 100, 1]), (libc::IFA_LOCAL, &[203, 0, 113, 9])],
+        );
+        let mut body = body;
+        body[4..8].copy_from_slice(&9u32.to_ne_bytes());
+        let want = Address { ifindex: 9, addr: IpAddr::from([203, 0, 113, 9]), prefix_len: 32 };
+        assert_eq!(decoded(libc::RTM_NEWADDR, &body), Ok(Some(Event::Address(want))));
+    }
+
+    #[test]
+    fn a_multipath_default_route_names_all_its_interfaces() {
+        let hop = |ifindex: u32| {
+            let mut hop = 8u16.to_ne_bytes().to_vec();
+            hop.extend_from_slice(&[0, 0]);
+            hop.extend_from_slice(&ifindex.to_ne_bytes());
+            hop
+        };
+        let hops = [hop(4), hop(5)].concat();
+        let fixed = vec![libc::AF_INET as u8, 0, 0, 0, libc::RT_TABLE_MAIN, 0, 0, libc::RTN_UNICAST, 0, 0, 0, 0];
+        let body = with(fixed, &[(libc::RTA_MULTIPATH, &hops), (libc::RTA_PRIORITY, &100u32.to_ne_bytes())]);
+        let want = DefaultRoute { ipv6: false, metric: 100, ifindexes: vec![4, 5] };
+        assert_eq!(decoded(libc::RTM_NEWROUTE, &body), Ok(Some(Event::DefaultRoute(want))));
+    }
+
+    #[test]
+    fn a_route_to_somewhere_is_none_of_our_subjects() {
+        let fixed = [libc::AF_INET as u8, 24, 0, 0, libc::RT_TABLE_MAIN, 0, 0, libc::RTN_UNICAST, 0, 0, 0, 0];
+        assert_eq!(decoded(libc::RTM_NEWROUTE, &fixed), Ok(None));
+    }
+
+    #[test]
+    fn every_cut_of_a_message_is_an_error_or_a_value_never_a_panic() {
+        let info = with(Vec::new(), &[(IFLA_INFO_KIND, b"vlan\0"), (IFLA_INFO_DATA, &[6, 0, 1, 0, 10])]);
+        let body = with(ifinfo(7, 1), &[(libc::IFLA_IFNAME, b"x\0"), (libc::IFLA_LINKINFO, &info)]);
+        for kind in [libc::RTM_NEWLINK, libc::RTM_DELLINK, libc::RTM_NEWADDR, libc::RTM_NEWROUTE] {
+            for end in 0..body.len() {
+                let _ = decoded(kind, &body[..end]);
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Pages to exposition text: the Prometheus text format 0.0.4 and OpenMetrics 1.0.0.
+//!
+//! Both are written by one walk over the page; they differ in the names of counters and info families, in how HELP is
+//! escaped, and in the closing line. Sources: prometheus.io "Exposition formats" and the OpenMetrics 1.0
+//! specification.
+
+use std::fmt::Write as _;
+
+use crate::metrics::{Desc, Kind, Page, Value};
+
+/// Which of the two text formats is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// Prometheus text format 0.0.4.
+    Text,
+    /// OpenMetrics text format 1.0.0.
+    OpenMetrics,
+}
+
+impl Dialect {
+    /// The `Content-Type` of a page in this dialect.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Dialect::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Dialect::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// Appends every family of `page` to `out`.
+pub fn encode(page: &Page, dialect: Dialect, out: &mut String) {
+    for family in page.families() {
+        let (name, kind) = metadata(family.desc, dialect);
+        out.push_str("# HELP ");
+        out.push_str(name);
+        out.push(' ');
+        escape(family.desc.help, dialect == Dialect::OpenMetrics, out);
+        out.push_str("\n# TYPE ");
+        out.push_str(name);
+        out.push(' ');
+        out.push_str(kind);
+        out.push('\n');
+        for sample in family.samples() {
+            out.push_str(family.desc.name);
+            let mut separator = '{';
+            for (label, value) in sample.labels() {
+                out.push(separator);
+                out.push_str(label);
+                out.push_str("=\"");
+                escape(value, true, out);
+                out.push('"');
+                separator = ',';
+            }
+            out.push_str(if separator == ',' { "} " } else { " " });
+            push_value(sample.value, out);
+            out.push('\n');
+        }
+    }
+}
+
+/// Appends what ends a whole exposition: OpenMetrics wants `# EOF`, the text format nothing.
+pub fn finish(dialect: Dialect, out: &mut String) {
+    if dialect == Dialect::OpenMetrics {
+        out.push_str("# EOF\n");
+    }
+}
+
+/// The name and type in HELP and TYPE lines. OpenMetrics names a counter without its `_total` and an info family
+/// without its `_info`; a counter whose fixed name lacks the suffix can only be `unknown` there.
+fn metadata(desc: &Desc, dialect: Dialect) -> (&'static str, &'static str) {
+    match (dialect, desc.kind) {
+        (Dialect::Text, Kind::Counter) => (desc.name, "counter"),
+        (_, Kind::Gauge) | (Dialect::Text, Kind::Info) => (desc.name, "gauge"),
+        (Dialect::OpenMetrics, Kind::Counter) => match desc.name.strip_suffix("_total") {
+            Some(name) => (name, "counter"),
+            None => (desc.name, "unknown"),
+        },
+        (Dialect::OpenMetrics, Kind::Info) => match desc.name.strip_suffix("_info") {
+            Some(name) => (name, "info"),
+            None => (desc.name, "gauge"),
+        },
+    }
+}
+
+/// Label values escape the quote; HELP escapes it in OpenMetrics only.
+fn escape(text: &str, quotes: bool, out: &mut String) {
+    let mut rest = text;
+    while let Some(at) = rest.find(['\\', '\n', '"']) {
+        let (clean, tail) = rest.split_at(at);
+        out.push_str(clean);
+        let mut characters = tail.chars();
+        match characters.next() {
+            Some('\\') => out.push_str("\\\\"),
+            Some('\n') => out.push_str("\\n"),
+            Some('"') if quotes => out.push_str("\\\""),
+            Some(other) => out.push(other),
+            None => {}
+        }
+        rest = characters.as_str();
+    }
+    out.push_str(rest);
+}
+
+fn push_value(value: Value, out: &mut String) {
+    // Writing to a String cannot fail.
+    let _ = match value {
+        Value::Unsigned(value) => write!(out, "{value}"),
+        Value::Float(value) if value.is_nan() => out.write_str("NaN"),
+        Value::Float(value) if value == f64::INFINITY => out.write_str("+Inf"),
+        Value::Float(value) if value == f64::NEG_INFINITY => out.write_str("-Inf"),
+        Value::Float(value) => write!(out, "{value}"),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BYTES: Desc = Desc {
+        name: "lan_bytes_total",
+        kind: Kind::Counter,
+        labels: &["mac", "hostname"],
+        help: "Bytes \"seen\"\\here,\nin bytes.",
+    };
+    const FIXED: Desc = Desc { name: "seed_count", kind: Kind::Counter, labels: &[], help: "A fixed name." };
+    const BUILD: Desc = Desc { name: "app_build_info", kind: Kind::Info, labels: &["version"], help: "Build." };
+    const LOAD: Desc = Desc { name: "load", kind: Kind::Gauge, labels: &[], help: "Load." };
+
+    fn page() -> Page {
+        let mut page = Page::new();
+        let host = page.labels(&[&"AA:BB:CC:DD:EE:FF", &"a\"b\\c\nd} 1\nforged 2"]);
+        let version = page.labels(&[&"0.1.0"]);
+        page.family(&BYTES);
+        page.sample(host, u64::MAX);
+        page.single(&FIXED, 3u64);
+        page.family(&BUILD);
+        page.sample(version, 1u64);
+        page.single(&LOAD, 0.25);
+        page
+    }
+
+    fn encoded(dialect: Dialect) -> String {
+        let mut out = String::new();
+        encode(&page(), dialect, &mut out);
+        finish(dialect, &mut out);
+        out
+    }
+
+    #[test]
+    fn text_format_escapes_hostile_labels_and_keeps_integers_exact() {
+        assert_eq!(
+            encoded(Dialect::Text),
+            "# HELP lan_bytes_total Bytes \"seen\"\\\\here,\\nin bytes.\n\
+             # TYPE lan_bytes_total counter\n\
+             lan_bytes_total{mac=\"AA:BB:CC:DD:EE:FF\",hostname=\"a\\\"b\\\\c\\nd} 1\\nforged 2\"} 18446744073709551615\n\
+             # HELP seed_count A fixed name.\n# TYPE seed_count counter\nseed_count 3\n\
+             # HELP app_build_info Build.\n# TYPE app_build_info gauge\napp_build_info{version=\"0.1.0\"} 1\n\
+             # HELP load Load.\n# TYPE load gauge\nload 0.25\n"
+        );
+    }
+
+    #[test]
+    fn openmetrics_names_families_without_suffix_and_ends_with_eof() {
+        let text = encoded(Dialect::OpenMetrics);
+        assert!(text.contains("# HELP lan_bytes Bytes \\\"seen\\\"\\\\here,\\nin bytes.\n# TYPE lan_bytes counter\n"));
+        assert!(text.contains("\nlan_bytes_total{mac="));
+        assert!(text.contains("# TYPE seed_count unknown\nseed_count 3\n"));
+        assert!(text.contains("# TYPE app_build info\napp_build_info{version=\"0.1.0\"} 1\n"));
+        assert!(text.ends_with("load 0.25\n# EOF\n"));
+    }
+
+    #[test]
+    fn floats_outside_the_number_line_use_the_formats_words() {
+        let mut out = String::new();
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e21, -0.5] {
+            push_value(Value::Float(value), &mut out);
+            out.push(' ');
+        }
+        assert_eq!(out, "NaN +Inf -Inf 1000000000000000000000 -0.5 ");
+    }
+}

@@ -1,0 +1,13 @@
+//! The operating system, as safe functions: the only folder of this crate where `unsafe` compiles.
+//!
+//! | file | system calls | why not through a library |
+//! |---|---|---|
+//! | `caps` | `capget`, `capset`, `prctl` | to drop privileges after start; std has nothing for it |
+//! | `netlink` | `socket`, `bind`, `send`, `recv` on `AF_NETLINK` | std knows no netlink sockets |
+//! | `signals` | `sigprocmask`, `signalfd`, `read` | signals as a descriptor the executor can wait for |
+#![allow(unsafe_code)]
+
+pub mod caps;
+pub mod clock;
+pub mod netlink;
+pub mod signals;

@@ -1,0 +1,109 @@
+//! Netlink sockets: open, bind, send, receive. What the bytes mean is decided in [`crate::netlink`].
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+/// Opens a non-blocking netlink socket of a protocol family (`libc::NETLINK_ROUTE` and the like), subscribed to the
+/// multicast `groups` given as the legacy bit mask.
+pub fn open(protocol: libc::c_int, groups: u32) -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: socket() takes no pointers.
+    let fd = unsafe { libc::socket(libc::AF_NETLINK, kind, protocol) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: `fd` was just returned by socket(), so it is open and nobody else owns it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: sockaddr_nl is plain numbers, for which all zeroes is a valid value.
+    let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
+    address.nl_family = libc::AF_NETLINK as libc::sa_family_t;
+    address.nl_groups = groups;
+    let length = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
+    // SAFETY: `fd` is open; `address` is a live sockaddr_nl and `length` its size.
+    let result = unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), length) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(fd) }
+}
+
+/// Asks for room for `bytes` of unread messages, beyond the system's limit where we may.
+pub fn set_receive_buffer(fd: &impl AsRawFd, bytes: libc::c_int) {
+    for option in [libc::SO_RCVBUFFORCE, libc::SO_RCVBUF] {
+        let length = size_of::<libc::c_int>() as libc::socklen_t;
+        // SAFETY: `fd` is open for the call; the value is a live c_int and `length` its size.
+        let result =
+            unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, option, (&raw const bytes).cast(), length) };
+        if result == 0 {
+            return;
+        }
+    }
+}
+
+/// Sends one request to the kernel.
+pub fn send(fd: &impl AsRawFd, message: &[u8]) -> io::Result<()> {
+    // SAFETY: `fd` is borrowed, so it stays open during the call; `message` is a live slice of the length given.
+    let sent = unsafe { libc::send(fd.as_raw_fd(), message.as_ptr().cast(), message.len(), 0) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Receives one datagram into `buf` and returns its length; an error if it was longer than `buf`.
+///
+/// A datagram that the kernel did not send is dropped and reported as `Interrupted`, so that the caller reads on.
+pub fn receive(fd: &impl AsRawFd, buf: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: sockaddr_nl is plain numbers, for which all zeroes is a valid value.
+    let mut from: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
+    let mut length = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
+    // SAFETY: `fd` is borrowed, so it stays open during the call; the kernel writes at most `buf.len()` bytes into
+    // `buf` and at most `length` bytes into `from`, both live.
+    let got = unsafe {
+        libc::recvfrom(
+            fd.as_raw_fd(),
+            buf.as_mut_ptr().cast(),
+            buf.len(),
+            libc::MSG_TRUNC,
+            (&raw mut from).cast(),
+            &raw mut length,
+        )
+    };
+    if got < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if from.nl_pid != 0 {
+        return Err(io::ErrorKind::Interrupted.into());
+    }
+    let got = got as usize;
+    if got > buf.len() {
+        return Err(io::Error::other(format!("a message of {got} bytes does not fit a buffer of {}", buf.len())));
+    }
+    Ok(got)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_answers_a_request_it_does_not_know_with_an_error() {
+        let fd = open(libc::NETLINK_ROUTE, 0).unwrap();
+        // A bare header of an unknown type that asks for an acknowledgement.
+        let mut message = Vec::new();
+        message.extend_from_slice(&16u32.to_ne_bytes());
+        message.extend_from_slice(&0xfff0u16.to_ne_bytes());
+        message.extend_from_slice(&((libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16).to_ne_bytes());
+        message.extend_from_slice(&[0; 8]);
+        send(&fd, &message).unwrap();
+        let mut buf = [0; 4096];
+        let got = receive(&fd, &mut buf).unwrap();
+        assert_eq!(crate::bytes::ne16(&buf[..got], 4, "type"), Ok(libc::NLMSG_ERROR as u16));
+    }
+
+    #[test]
+    fn a_datagram_longer_than_the_buffer_is_an_error() {
+        let fd = open(libc::NETLINK_ROUTE, 0).unwrap();
+        let mut message = Vec::new();
+        message.extend_from_slice(&16u32.to_ne_bytes());
+        message.extend_from_slice(&0xfff0u16.to_ne_bytes());
+        message.extend_from_slice(&((libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16).to_ne_bytes());
+        message.extend_from_slice(&[0; 8]);
+        send(&fd, &message).unwrap();
+        assert!(receive(&fd, &mut [0; 8]).unwrap_err().to_string().contains("does not fit"));
+    }
+}
