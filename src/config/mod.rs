@@ -1,1 +1,4 @@
 //! Configuration.
+
+pub mod source;
+pub mod uci;
