@@ -89,7 +89,11 @@ impl Interfaces {
     /// default route goes, and with a private IPv4 or a global or unique local IPv6 prefix of more than one address.
     pub fn find_lan(&self) -> Vec<(&Link, Vec<Cidr>)> {
         let lan = |link: &&Link| {
-            link.up && link.ethernet && !link.loopback && link.master.is_none() && !self.carries_default_route(link.ifindex)
+            link.up
+                && link.ethernet
+                && !link.loopback
+                && link.master.is_none()
+                && !self.carries_default_route(link.ifindex)
         };
         let with_prefixes = |link| {
             let prefixes: Vec<Cidr> = self.lan_prefixes(link).collect();

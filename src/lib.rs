@@ -1,4 +1,8 @@
 //! gatemeter: one daemon that measures a home network from its router.
+//!
+//! Data flows one way: [`config`] to [`collectors`] to [`metrics`] to [`outputs`]; [`daemon`] is the only place that
+//! knows both ends. A codec does no I/O, a collector knows no output, an output knows no collector. The modules below
+//! stand in reading order; ARCHITECTURE.md has the map.
 
 #![deny(unsafe_code)]
 
@@ -8,6 +12,10 @@ pub mod bytes;
 
 pub mod net;
 
+pub mod cli;
+
+pub mod config;
+
 pub mod metrics;
 
 pub mod sys;
@@ -16,8 +24,16 @@ pub mod netlink;
 
 pub mod lan;
 
+pub mod names;
+
+pub mod collectors;
+
+pub mod supervisor;
+
 pub mod outputs;
 
-pub mod cli;
+pub mod logger;
 
-pub mod config;
+pub mod daemon;
+
+pub mod commands;

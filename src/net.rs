@@ -48,8 +48,9 @@ impl Cidr {
             Some((addr, len)) => (addr, Some(len)),
             None => (text, None),
         };
-        let addr: IpAddr =
-            addr.parse().map_err(|_| format!("`{addr}` is not an IP address, expected ADDR/LEN such as 192.168.1.0/24"))?;
+        let addr: IpAddr = addr
+            .parse()
+            .map_err(|_| format!("`{addr}` is not an IP address, expected ADDR/LEN such as 192.168.1.0/24"))?;
         let len = match len {
             None => width(addr),
             // `u8::from_str` takes a sign, which no one writes in a prefix on purpose.

@@ -5,6 +5,7 @@
 //! error names the flag, or the file and line, and says what was expected. Defaults take the same way, so there is no
 //! second place where they are spelled.
 
+pub mod daemon;
 pub mod schema;
 pub mod source;
 pub mod uci;

@@ -162,7 +162,10 @@ pub fn parse(name: &str, text: &[u8]) -> Result<Package, ParseError> {
     }
     if let Some(nul) = text.iter().position(|&byte| byte == 0) {
         let before = text.get(..nul).unwrap_or_default();
-        return Err(ParseError { line: 1 + before.iter().filter(|&&byte| byte == b'\n').count() as u32, reason: Reason::NulByte });
+        return Err(ParseError {
+            line: 1 + before.iter().filter(|&&byte| byte == b'\n').count() as u32,
+            reason: Reason::NulByte,
+        });
     }
     let mut lexer = Lexer { text, pos: 0, end: 0, line: 0 };
     let mut builder = Builder::default();

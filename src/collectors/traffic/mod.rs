@@ -1,0 +1,394 @@
+//! Bytes and packets of every LAN host to and from the internet, counted in the kernel by an eBPF classifier.
+//!
+//! | file | what |
+//! |---|---|
+//! | `settings` | the section of the configuration |
+//! | `plan` | which interfaces to account on, and by which rules |
+//! | `codec` | bytes of the kernel's tables to values and back; shares `bpf/src/layout.rs` with the program |
+//! | `loader` | loads, attaches and pins the program, reads its tables |
+//! | `state` | who is idle and makes room |
+//! | `metrics` | the families |
+//!
+//! This file is the task that ties them together: it follows interfaces and addresses as they change and reads the
+//! tables once per interval. The counts live in the kernel; the daemon keeps none of its own.
+
+pub mod codec;
+pub mod loader;
+pub mod metrics;
+pub mod plan;
+pub mod settings;
+pub mod state;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use async_io::Timer;
+
+use self::codec::{Counters, HostKey, Rules};
+use self::loader::{Accounting, Hook};
+use self::plan::{Attachment, Plan, Problem};
+use self::settings::Settings;
+use self::state::Hosts;
+use super::{Collector, Finding, LocalFuture, Reload, Row};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::lan::Interfaces;
+use crate::metrics::{LabelSet, Page};
+use crate::names::{Mac, Names};
+use crate::netlink::socket::{RouteSocket, Subject};
+use crate::sys::caps::Capability;
+
+/// Changes of the network come in bursts (a link, its addresses, its routes); they are acted on when none has come for
+/// this long.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// The row of this collector.
+pub const ROW: Row = Row {
+    name: "traffic",
+    section: &settings::SECTION,
+    metrics: metrics::ALL,
+    capabilities: &[Capability::Bpf, Capability::NetAdmin, Capability::Perfmon],
+    build: |config| Ok(Box::new(Traffic::new(Settings::read(config)?))),
+    check,
+    clean: |config| loader::clean(&Settings::read(config)?.loader(None), Settings::read(config)?.pin_dir.as_deref()),
+};
+
+struct Traffic {
+    settings: Settings,
+    names: Names,
+    hosts: Hosts,
+    evicted: u64,
+    interfaces: Interfaces,
+    /// Something of `interfaces` or the settings changed since the plan was carried out.
+    unsettled: bool,
+    attached: BTreeMap<u32, Attached>,
+    problems: Vec<Problem>,
+    /// Labels of the hosts of one page, kept to spare an allocation per collection.
+    rows: Vec<(LabelSet, Counters)>,
+    open: Option<Open>,
+}
+
+/// What is open once the collector runs.
+struct Open {
+    accounting: Accounting,
+    route: RouteSocket,
+}
+
+struct Attached {
+    ifname: String,
+    rules: Rules,
+    hook: Hook,
+}
+
+impl Traffic {
+    fn new(settings: Settings) -> Self {
+        Traffic {
+            names: Names::new(settings.names.clone()),
+            settings,
+            hosts: Hosts::default(),
+            evicted: 0,
+            interfaces: Interfaces::default(),
+            unsettled: true,
+            attached: BTreeMap::new(),
+            problems: Vec::new(),
+            rows: Vec::new(),
+            open: None,
+        }
+    }
+
+    async fn open(&mut self) -> Result<()> {
+        let pin_dir = usable_pin_dir(&self.settings);
+        if let Err(error) = &pin_dir {
+            log::warn!(target: ROW.name, "counting without pinning, so counts end with the daemon: {error}");
+        }
+        let accounting = Accounting::open(&self.settings.loader(pin_dir.unwrap_or(None)))?;
+        self.open = Some(Open { accounting, route: RouteSocket::open()? });
+        self.list_interfaces().await?;
+        self.settle();
+        let wanted: Vec<u32> = self.attached.keys().copied().collect();
+        if let Some(open) = &mut self.open {
+            open.accounting.retain(&wanted);
+        }
+        self.names.refresh();
+        Ok(())
+    }
+
+    async fn list_interfaces(&mut self) -> Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let mut interfaces = Interfaces::default();
+        for subject in [Subject::Links, Subject::Addresses, Subject::Routes] {
+            open.route.list(subject, |event| _ = interfaces.apply(event)).await?;
+        }
+        self.interfaces = interfaces;
+        self.unsettled = true;
+        Ok(())
+    }
+
+    /// Attaches, detaches and re-rules until the kernel has what the plan says. What the kernel refuses is a problem
+    /// that is told and tried again at the next collection.
+    fn settle(&mut self) {
+        let Some(open) = &mut self.open else { return };
+        let mut plan = Plan::make(&self.settings, &self.interfaces);
+        self.unsettled = false;
+        let gone: Vec<u32> = self
+            .attached
+            .keys()
+            .copied()
+            .filter(|ifindex| !plan.attachments.iter().any(|wanted| wanted.ifindex == *ifindex))
+            .collect();
+        for ifindex in gone {
+            if let Some(attached) = self.attached.remove(&ifindex) {
+                log::info!(target: ROW.name, "{}: no longer counted", attached.ifname);
+            }
+            // An interface that is gone took its hooks with it; anything else is said.
+            if let Err(error) = open.accounting.detach(ifindex) {
+                log::warn!(target: ROW.name, "{error}");
+            }
+        }
+        for wanted in std::mem::take(&mut plan.attachments) {
+            let Attachment { ifindex, ifname, rules } = wanted;
+            if let Some(attached) = self.attached.get_mut(&ifindex) {
+                attached.ifname = ifname;
+                if attached.rules == rules {
+                    continue;
+                }
+                match open.accounting.set_rules(ifindex, &rules) {
+                    Ok(()) => attached.rules = rules,
+                    Err(error) => {
+                        plan.problems.push(Problem { ifname: attached.ifname.clone(), text: error.to_string() });
+                        self.unsettled = true;
+                    }
+                }
+                continue;
+            }
+            match open.accounting.attach(ifindex, &ifname, &rules) {
+                Ok(hook) => {
+                    log::info!(target: ROW.name, "{ifname}: counting {} by {hook}", subnets(&rules));
+                    self.attached.insert(ifindex, Attached { ifname, rules, hook });
+                }
+                Err(error) => {
+                    plan.problems.push(Problem { ifname, text: error.to_string() });
+                    self.unsettled = true;
+                }
+            }
+        }
+        for problem in plan.problems.iter().filter(|problem| !self.problems.contains(problem)) {
+            log::warn!(target: ROW.name, "{}", problem.text);
+        }
+        self.problems = plan.problems;
+    }
+
+    fn collect(&mut self, page: &mut Page) -> Result<()> {
+        if self.unsettled {
+            self.settle();
+        }
+        self.names.refresh();
+        let Some(open) = &mut self.open else { return Err(Error::failed("count traffic", "the collector is not open")) };
+        let now = Instant::now();
+        self.hosts.begin();
+        open.accounting.read(|key, counters| self.hosts.observe(key, counters, now))?;
+        self.hosts.end();
+        for key in self.hosts.to_evict(now, self.settings.evict_idle, self.settings.max_hosts as usize) {
+            open.accounting.remove(&key)?;
+            self.hosts.forget(&key);
+            self.evicted += 1;
+        }
+        if self.attached.is_empty() {
+            return Err(self.nothing_to_count());
+        }
+        let uncounted = open.accounting.uncounted()?;
+        let pinned = open.accounting.pinned();
+        let unknown = self.write_hosts(page);
+        page.family(&metrics::HOSTS);
+        for (family, ipv6) in [("ipv4", false), ("ipv6", true)] {
+            let labels = page.labels(&[&family]);
+            page.sample(labels, self.hosts.count(ipv6) as u64);
+        }
+        page.single(&metrics::HOSTS_LIMIT, u64::from(self.settings.max_hosts));
+        page.single(&metrics::UNKNOWN_HOSTS, unknown);
+        page.single(&metrics::EVICTED, self.evicted);
+        let reasons = [("table_full", uncounted.table_full), ("truncated", uncounted.truncated)];
+        let labels = reasons.map(|(reason, _)| page.labels(&[&reason]));
+        page.family(&metrics::UNCOUNTED_PACKETS);
+        for (labels, (_, tally)) in labels.iter().zip(&reasons) {
+            page.sample(*labels, tally.packets);
+        }
+        page.family(&metrics::UNCOUNTED_BYTES);
+        for (labels, (_, tally)) in labels.iter().zip(&reasons) {
+            page.sample(*labels, tally.bytes);
+        }
+        page.family(&metrics::ATTACHED);
+        for attached in self.attached.values() {
+            let labels = page.labels(&[&attached.ifname, &attached.hook]);
+            page.sample(labels, 1u64);
+        }
+        let mut before = None;
+        for problem in &self.problems {
+            let counted = self.attached.values().any(|attached| attached.ifname == problem.ifname);
+            if !counted && before != Some(&problem.ifname) {
+                let labels = page.labels(&[&problem.ifname, &"none"]);
+                page.sample(labels, 0u64);
+            }
+            before = Some(&problem.ifname);
+        }
+        page.single(&metrics::PINNED, pinned);
+        Ok(())
+    }
+
+    /// Writes the four host families and returns how many hosts have no known name.
+    fn write_hosts(&mut self, page: &mut Page) -> u64 {
+        let mut unknown = 0;
+        self.rows.clear();
+        for (key, counters) in self.hosts.iter() {
+            let mac = Mac(key.mac);
+            let name = self.names.by_mac(&mac).or_else(|| self.names.by_addr(&key.addr));
+            unknown += u64::from(name.is_none());
+            if name.is_none() && !self.settings.unknown_hosts {
+                continue;
+            }
+            let labels = page.labels(&[&mac, &Hostname { name, ipv6: key.addr.is_ipv6() }, &key.addr]);
+            self.rows.push((labels, *counters));
+        }
+        let families = [
+            (&metrics::DOWNLOAD, (|c| c.download_bytes) as fn(&Counters) -> u64),
+            (&metrics::DOWNLOAD_PKTS, |c| c.download_packets),
+            (&metrics::UPLOAD, |c| c.upload_bytes),
+            (&metrics::UPLOAD_PKTS, |c| c.upload_packets),
+        ];
+        for (family, value) in families {
+            page.family(family);
+            for (labels, counters) in &self.rows {
+                page.sample(*labels, value(counters));
+            }
+        }
+        unknown
+    }
+
+    fn nothing_to_count(&self) -> Error {
+        match self.problems.first() {
+            Some(problem) => Error::failed("count traffic", problem.text.clone()),
+            None => Error::failed("count traffic", "no LAN interface was found")
+                .remedy("name it with -4 ADDR/LEN/IFACE, as in -4 192.168.1.1/24/br-lan"),
+        }
+    }
+}
+
+impl Collector for Traffic {
+    fn interval(&self) -> Duration {
+        self.settings.interval
+    }
+
+    fn open(&mut self) -> LocalFuture<'_, Result<()>> {
+        Box::pin(Traffic::open(self))
+    }
+
+    fn collect<'a>(&'a mut self, page: &'a mut Page) -> LocalFuture<'a, Result<()>> {
+        Box::pin(async { Traffic::collect(self, page) })
+    }
+
+    fn between(&mut self) -> LocalFuture<'_, Error> {
+        Box::pin(async {
+            // What the kernel refused waits for the next collection; only changes are acted on here.
+            loop {
+                let Some(open) = &mut self.open else { return std::future::pending().await };
+                let (interfaces, unsettled) = (&mut self.interfaces, &mut self.unsettled);
+                if open.route.wait(|event| *unsettled |= interfaces.apply(event)).await.is_err()
+                    && let Err(error) = self.list_interfaces().await
+                {
+                    return error;
+                }
+                if self.unsettled {
+                    Timer::after(SETTLE).await;
+                    self.settle();
+                }
+            }
+        })
+    }
+
+    fn reconfigure(&mut self, config: &Config) -> Result<Reload> {
+        let new = Settings::read(config)?;
+        let old = &self.settings;
+        if (new.max_hosts, new.attach, &new.pin_dir) != (old.max_hosts, old.attach, &old.pin_dir) {
+            return Ok(Reload::Rebuild);
+        }
+        self.names = Names::new(new.names.clone());
+        self.settings = new;
+        self.settle();
+        Ok(Reload::Done)
+    }
+}
+
+/// The directory to pin in, with the BPF file system mounted there; nothing if the user wants no pinning.
+fn usable_pin_dir(settings: &Settings) -> Result<Option<PathBuf>> {
+    match &settings.pin_dir {
+        Some(dir) => loader::ensure_bpffs(dir).map(|()| Some(dir.clone())),
+        None => Ok(None),
+    }
+}
+
+/// The LAN prefixes of an interface, for people.
+fn subnets(rules: &Rules) -> String {
+    let v4 = rules.lan4.iter().map(|(addr, len)| format!("{addr}/{len}"));
+    let v6 = rules.lan6.iter().map(|(addr, len)| format!("{addr}/{len}"));
+    v4.chain(v6).collect::<Vec<_>>().join(" ")
+}
+
+/// The `hostname` label: the name, with `-v6` behind it for an IPv6 address, as mezoura has it.
+struct Hostname<'a> {
+    name: Option<&'a str>,
+    ipv6: bool,
+}
+
+impl fmt::Display for Hostname<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.name, self.ipv6) {
+            (Some(name), false) => f.write_str(name),
+            (Some(name), true) => write!(f, "{name}-v6"),
+            (None, _) => f.write_str("unknown"),
+        }
+    }
+}
+
+fn check(config: &Config) -> Vec<Finding> {
+    let settings = match Settings::read(config) {
+        Ok(settings) => settings,
+        Err(error) => return vec![Finding::broken(error.to_string())],
+    };
+    let mut findings = loader::check(settings.pin_dir.as_deref());
+    let mut traffic = Traffic::new(settings);
+    match smol::block_on(interfaces_now()) {
+        Ok(interfaces) => traffic.interfaces = interfaces,
+        Err(error) => {
+            findings.push(Finding::broken(error.to_string()));
+            return findings;
+        }
+    }
+    let plan = Plan::make(&traffic.settings, &traffic.interfaces);
+    findings.extend(plan.problems.iter().map(|problem| Finding::broken(problem.text.clone())));
+    for attachment in &plan.attachments {
+        findings.push(Finding::ok(format!("{}: will count {}", attachment.ifname, subnets(&attachment.rules))));
+    }
+    if plan.attachments.is_empty() && plan.problems.is_empty() {
+        findings.push(Finding::broken(traffic.nothing_to_count().to_string()));
+    }
+    traffic.names.refresh();
+    let known = traffic.names.len();
+    findings.push(match known {
+        0 if !traffic.settings.unknown_hosts => Finding::note(
+            "no host names are known, so no host is exported; name hosts in UCI dhcp or set -o traffic.unknown_hosts=1",
+        ),
+        _ => Finding::ok(format!("{known} host names are known")),
+    });
+    findings
+}
+
+async fn interfaces_now() -> Result<Interfaces> {
+    let mut route = RouteSocket::open()?;
+    let mut interfaces = Interfaces::default();
+    for subject in [Subject::Links, Subject::Addresses, Subject::Routes] {
+        route.list(subject, |event| _ = interfaces.apply(event)).await?;
+    }
+    Ok(interfaces)
+}

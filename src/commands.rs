@@ -1,0 +1,172 @@
+//! The commands that are not the daemon: `once`, `check`, `clean`.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Instant;
+
+use crate::cli::{Args, Once};
+use crate::collectors::{ALL, Collector, Finding, Row, SECTIONS, Verdict, selected};
+use crate::config::Config;
+use crate::config::daemon::Settings;
+use crate::daemon::pages::{Pages, Reader, file_names};
+use crate::daemon::textfiles;
+use crate::error::{Error, Result};
+use crate::logger;
+use crate::metrics::Page;
+use crate::metrics::store::Store;
+use crate::outputs::http::{self, Server};
+use crate::outputs::prometheus::Dialect;
+use crate::supervisor::{Shared, Status};
+
+/// One collection to stdout. What could be collected is printed even if something else failed.
+pub fn once(args: &Args, once: &Once) -> Result<()> {
+    let dialect = match once.format.as_str() {
+        "prometheus" => Dialect::Text,
+        "openmetrics" => Dialect::OpenMetrics,
+        other => return Err(Error::invalid("-f", format!("'{other}' is not a format, expected prometheus or openmetrics"))),
+    };
+    let config = Config::load(args, SECTIONS)?;
+    let settings = Settings::read(&config)?;
+    logger::install(settings.log_format, settings.log_level.min(log::LevelFilter::Warn));
+    let named: Vec<&str> = once.collectors.iter().map(String::as_str).collect();
+    let flag: Option<Vec<&str>> = args.collectors.as_ref().map(|list| list.split(',').map(str::trim).collect());
+    let rows = match (named.is_empty(), &flag) {
+        (false, _) => selected(&config, Some(&named), "once")?,
+        (true, Some(flag)) => selected(&config, Some(flag), "--collectors")?,
+        (true, None) => selected(&config, None, "")?,
+    };
+    for row in &rows {
+        (row.prepare)(&config);
+    }
+    let statuses: Vec<_> = rows.iter().map(|row| Status::new(row.name)).collect();
+    let shared = Rc::new(Shared { store: Store::new(rows.iter().map(|row| row.name)), changed: Box::new(|| {}) });
+    let mut failure = None;
+    for (row, status) in rows.iter().zip(&statuses) {
+        let begun = Instant::now();
+        match smol::block_on(collect(row, &config)) {
+            Ok(mut page) => {
+                shared.store.publish(row.name, &mut page);
+                status.up.set(true);
+                status.last_success.set(crate::sys::clock::unix_now());
+            }
+            Err(error) => {
+                log::error!(target: row.name, "{error}");
+                status.errors.set(1);
+                failure = Some(error);
+            }
+        }
+        status.duration.set(begun.elapsed());
+        status.tried.set(true);
+    }
+    print(&Pages::new(shared, statuses).whole(dialect, Reader::File, None))?;
+    failure.map_or(Ok(()), Err)
+}
+
+async fn collect(row: &Row, config: &Config) -> Result<Page> {
+    let mut collector: Box<dyn Collector> = (row.build)(config)?;
+    collector.open().await?;
+    let mut page = Page::new();
+    collector.collect(&mut page).await?;
+    Ok(page)
+}
+
+/// Prints what will run, on what, and what this system lacks for it; false if something is broken.
+pub fn check(args: &Args) -> Result<bool> {
+    let config = Config::load(args, SECTIONS)?;
+    let settings = Settings::read(&config)?;
+    let flag: Option<Vec<&str>> = args.collectors.as_ref().map(|list| list.split(',').map(str::trim).collect());
+    let rows = selected(&config, flag.as_deref(), "--collectors")?;
+    let mut lines: Vec<(&str, Finding)> = Vec::new();
+    lines.push(("config", match &config.file {
+        Some(file) => Finding::ok(format!("{} is read", file.display())),
+        None => Finding::ok("no configuration file: built-in defaults and flags"),
+    }));
+    lines.extend(config.warnings.iter().map(|warning| ("config", Finding::note(warning.clone()))));
+    for file in settings.textfile.iter().chain(&settings.textfile_dir) {
+        lines.push(("output", directory(file, settings.textfile_dir.as_ref() == Some(file))));
+    }
+    if let Some(listen) = settings.listen {
+        let options = http::Options { listen, allow: settings.allow.clone(), limits: http::Limits::default() };
+        lines.push(("output", match Server::bind(&options) {
+            Ok(server) => Finding::ok(format!("http://{}/metrics can be served", server.local_addr())),
+            Err(error) => Finding::broken(error.to_string()),
+        }));
+    }
+    if rows.is_empty() {
+        lines.push(("config", Finding::broken("no collector is enabled, so nothing would be measured")));
+    }
+    for row in ALL {
+        if rows.iter().any(|wanted| wanted.name == row.name) {
+            lines.extend((row.check)(&config).into_iter().map(|finding| (row.name, finding)));
+        } else {
+            lines.push((row.name, Finding::note("off")));
+        }
+    }
+    let mut text = String::new();
+    for (subject, finding) in &lines {
+        let verdict = match finding.verdict {
+            Verdict::Ok => "ok",
+            Verdict::Note => "note",
+            Verdict::Broken => "BROKEN",
+        };
+        text.push_str(&format!("{subject:<9} {verdict:<6}  {}\n", finding.text));
+    }
+    print(&text)?;
+    Ok(lines.iter().all(|(_, finding)| finding.verdict != Verdict::Broken))
+}
+
+/// Whether text files can be written at a place.
+fn directory(path: &Path, is_dir: bool) -> Finding {
+    let dir = if is_dir { Some(path) } else { path.parent().filter(|dir| !dir.as_os_str().is_empty()) };
+    let dir = dir.unwrap_or(Path::new("."));
+    let probe = dir.join(format!(".gatemeter-check-{}", std::process::id()));
+    let attempt = std::fs::OpenOptions::new().write(true).create_new(true).open(&probe);
+    let _ = std::fs::remove_file(&probe);
+    match attempt {
+        Ok(_) if path.is_dir() && !is_dir => {
+            Finding::broken(format!("{} is a directory, expected a file name for --textfile", path.display()))
+        }
+        Ok(_) => Finding::ok(format!("{} can be written", path.display())),
+        Err(source) => Finding::broken(format!(
+            "cannot write to {}: {source}; create it, or choose another place with --textfile or --textfile-dir",
+            dir.display()
+        )),
+    }
+}
+
+/// Removes every trace that runs left on this system, and says what was removed.
+pub fn clean(args: &Args) -> Result<()> {
+    let config = Config::load(args, SECTIONS)?;
+    let settings = Settings::read(&config)?;
+    let mut removed = Vec::new();
+    let mut failure = None;
+    for row in ALL {
+        match (row.clean)(&config) {
+            Ok(words) => removed.extend(words),
+            Err(error) => failure = Some(error),
+        }
+    }
+    let parts = settings.textfile_dir.iter().flat_map(|dir| file_names(ALL).map(|name| textfiles::path_in(dir, name)));
+    for path in settings.textfile.iter().cloned().chain(parts) {
+        match std::fs::remove_file(&path) {
+            Ok(()) => removed.push(format!("removed {}", path.display())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => failure = Some(Error::io(format!("remove {}", path.display()), source)),
+        }
+    }
+    if removed.is_empty() && failure.is_none() {
+        removed.push("nothing to remove".into());
+    }
+    print(&(removed.join("\n") + "\n"))?;
+    failure.map_or(Ok(()), Err)
+}
+
+fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // A reader that has seen enough, such as head, is no failure.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(|source| Error::io("write to stdout", source)),
+    }
+}

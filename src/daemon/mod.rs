@@ -1,0 +1,247 @@
+//! The daemon: starts collectors and outputs, answers signals, stops cleanly. The only place that knows both ends.
+//!
+//! Everything runs on one thread. What takes privileges that are not needed later happens first and synchronously;
+//! then capabilities are reduced, before any other thread exists that would keep them; then collectors open what they
+//! need with what is left, at the first try and at every later one alike.
+
+pub mod pages;
+pub mod self_metrics;
+pub mod textfiles;
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use async_io::Async;
+use smol::channel::{Receiver, Sender};
+use smol::future::FutureExt;
+use smol::{LocalExecutor, Task};
+
+use self::pages::Pages;
+use self::textfiles::TextFiles;
+use crate::cli::Args;
+use crate::collectors::{ALL, Row, SECTIONS, selected};
+use crate::config::Config;
+use crate::config::daemon::Settings;
+use crate::error::{Error, Result};
+use crate::logger::{self, DAEMON};
+use crate::metrics::store::Store;
+use crate::outputs::http::{self, Server};
+use crate::supervisor::{self, Shared, Status};
+use crate::sys::caps::{self, Capability};
+use crate::sys::signals::{self, Signal};
+
+/// How long replies under way may take after a stop was asked for.
+const STOP_GRACE: Duration = Duration::from_millis(500);
+/// Ports below this one take CAP_NET_BIND_SERVICE.
+const FIRST_FREE_PORT: u16 = 1024;
+
+/// A configuration that was read and found usable as a whole.
+struct Plan {
+    config: Rc<Config>,
+    settings: Settings,
+    rows: Vec<&'static Row>,
+}
+
+impl Plan {
+    fn load(args: &Args) -> Result<Plan> {
+        let config = Config::load(args, SECTIONS)?;
+        let settings = Settings::read(&config)?;
+        let named: Option<Vec<&str>> =
+            args.collectors.as_ref().map(|list| list.split(',').map(str::trim).filter(|name| !name.is_empty()).collect());
+        let rows = selected(&config, named.as_deref(), "--collectors")?;
+        // Every section is read now, so that a bad value is an error at once and not when its collector starts.
+        for row in &rows {
+            (row.build)(&config)?;
+        }
+        Ok(Plan { config: Rc::new(config), settings, rows })
+    }
+
+    fn capabilities(&self) -> Vec<Capability> {
+        let mut all: Vec<Capability> = self.rows.iter().flat_map(|row| row.capabilities.iter().copied()).collect();
+        if self.settings.listen.is_some_and(|listen| listen.port() < FIRST_FREE_PORT) {
+            all.push(Capability::NetBindService);
+        }
+        all
+    }
+}
+
+/// Runs until a signal asks to stop.
+pub fn run(args: &Args) -> Result<()> {
+    let plan = Plan::load(args)?;
+    logger::install(plan.settings.log_format, plan.settings.log_level);
+    for warning in &plan.config.warnings {
+        log::warn!(target: DAEMON, "{warning}");
+    }
+    if !plan.settings.enabled {
+        log::info!(target: DAEMON, "main.enabled is 0: nothing to do");
+        return Ok(());
+    }
+    let signals = signals::open().map_err(|source| Error::io("receive signals", source))?;
+    for row in &plan.rows {
+        (row.prepare)(&plan.config);
+    }
+    let server = bind(&plan.settings)?;
+    caps::reduce(&plan.capabilities()).map_err(|source| Error::io("give up capabilities", source))?;
+    let executor = LocalExecutor::new();
+    let daemon = Daemon::new(&executor, args, plan);
+    // futures-lite's block_on and not async-io's: the latter keeps waking its helper thread for some milliseconds after
+    // every event, and an idle daemon shall sleep.
+    smol::future::block_on(executor.run(daemon.run(signals, server)))
+}
+
+fn bind(settings: &Settings) -> Result<Option<Server>> {
+    let options = |listen| http::Options { listen, allow: settings.allow.clone(), limits: http::Limits::default() };
+    settings.listen.map(|listen| Server::bind(&options(listen))).transpose()
+}
+
+/// A collector that runs.
+struct Running {
+    reload: Sender<Rc<Config>>,
+    _task: Task<()>,
+}
+
+struct Daemon<'a> {
+    executor: &'a LocalExecutor<'static>,
+    args: &'a Args,
+    plan: Plan,
+    shared: Rc<Shared>,
+    pages: Rc<Pages>,
+    changed: Receiver<()>,
+    running: BTreeMap<&'static str, Running>,
+    files: Option<Task<()>>,
+    http: Option<Http>,
+}
+
+struct Http {
+    stop: Sender<()>,
+    task: Task<()>,
+}
+
+impl<'a> Daemon<'a> {
+    fn new(executor: &'a LocalExecutor<'static>, args: &'a Args, plan: Plan) -> Self {
+        let (tell, changed) = smol::channel::bounded(1);
+        let changed_now = Box::new(move || {
+            // A full channel means that the writer has been told already.
+            let _ = tell.try_send(());
+        });
+        let shared = Rc::new(Shared { store: Store::new(ALL.iter().map(|row| row.name)), changed: changed_now });
+        let statuses = ALL.iter().map(|row| Status::new(row.name)).collect();
+        let pages = Rc::new(Pages::new(shared.clone(), statuses));
+        Daemon { executor, args, plan, shared, pages, changed, running: BTreeMap::new(), files: None, http: None }
+    }
+
+    async fn run(mut self, signals: OwnedFd, server: Option<Server>) -> Result<()> {
+        let signals = Async::new_nonblocking(signals).map_err(|source| Error::io("wait for signals", source))?;
+        self.start_collectors();
+        self.start_files()?;
+        self.start_http(server);
+        loop {
+            match signals.read_with(|fd| signals::read(fd)).await {
+                Ok(Signal::Reload) => self.reload().await,
+                Ok(Signal::Stop) => break,
+                Err(source) => return Err(Error::io("wait for signals", source)),
+            }
+        }
+        log::info!(target: DAEMON, "stopping");
+        self.stop_http().await;
+        Ok(())
+    }
+
+    fn start_collectors(&mut self) {
+        let rows = self.plan.rows.clone();
+        for row in ALL.iter().filter(|row| !rows.iter().any(|wanted| wanted.name == row.name)) {
+            if self.running.remove(row.name).is_some() {
+                self.shared.store.withdraw(row.name);
+            }
+            if let Some(status) = self.status(row.name) {
+                status.tried.set(false);
+                status.up.set(false);
+            }
+        }
+        for row in rows {
+            if self.running.contains_key(row.name) {
+                continue;
+            }
+            let Some(status) = self.status(row.name) else { continue };
+            let (reload, reloads) = smol::channel::bounded(1);
+            let run = supervisor::run(row, self.plan.config.clone(), reloads, status, self.shared.clone());
+            self.running.insert(row.name, Running { reload, _task: self.executor.spawn(run) });
+        }
+    }
+
+    fn status(&self, name: &str) -> Option<Rc<Status>> {
+        self.pages.statuses.iter().find(|status| status.name == name).cloned()
+    }
+
+    fn start_files(&mut self) -> Result<()> {
+        let Settings { textfile, textfile_dir, interval, .. } = &self.plan.settings;
+        // The old ones first: dropping them removes their files.
+        self.files = None;
+        let files = TextFiles::new(self.pages.clone(), textfile.as_deref(), textfile_dir.as_deref())?;
+        self.files = Some(self.executor.spawn(files.run(*interval, self.changed.clone())));
+        Ok(())
+    }
+
+    fn start_http(&mut self, server: Option<Server>) {
+        let Some(server) = server else { return };
+        log::info!(target: DAEMON, "serving http://{}/metrics", server.local_addr());
+        let (stop, stopped) = smol::channel::bounded::<()>(1);
+        let stopped = async move {
+            // An error means that the sender is gone, which is as good a reason to stop.
+            let _ = stopped.recv().await;
+        };
+        let task = self.executor.spawn(server.serve(self.pages.clone(), stopped, STOP_GRACE));
+        self.http = Some(Http { stop, task });
+    }
+
+    async fn stop_http(&mut self) {
+        if let Some(Http { stop, task }) = self.http.take() {
+            let _ = stop.try_send(());
+            // The server keeps its own grace; twice that is for a machine in trouble.
+            let too_long = async {
+                async_io::Timer::after(STOP_GRACE * 2).await;
+            };
+            task.or(too_long).await;
+        }
+    }
+
+    /// Takes over a new configuration, or keeps the old one if the new one cannot be used.
+    async fn reload(&mut self) {
+        let plan = match Plan::load(self.args) {
+            Ok(plan) => plan,
+            Err(error) => {
+                log::error!(target: DAEMON, "{error}; keeping the settings from before");
+                return;
+            }
+        };
+        for warning in &plan.config.warnings {
+            log::warn!(target: DAEMON, "{warning}");
+        }
+        log::set_max_level(plan.settings.log_level);
+        for capability in plan.capabilities().into_iter().filter(|capability| !caps::has(*capability)) {
+            log::warn!(target: DAEMON, "the new settings need {}, which was given up at start: restart gatemeter", capability.name());
+        }
+        let old = std::mem::replace(&mut self.plan, plan);
+        for running in self.running.values() {
+            // A full channel holds an older configuration that was not taken yet: it makes way.
+            let _ = running.reload.force_send(self.plan.config.clone());
+        }
+        self.start_collectors();
+        let (old, new) = (old.settings, self.plan.settings.clone());
+        if (&old.textfile, &old.textfile_dir, old.interval) != (&new.textfile, &new.textfile_dir, new.interval)
+            && let Err(error) = self.start_files()
+        {
+            log::error!(target: DAEMON, "{error}");
+        }
+        if (old.listen, &old.allow) != (new.listen, &new.allow) {
+            self.stop_http().await;
+            match bind(&new) {
+                Ok(server) => self.start_http(server),
+                Err(error) => log::error!(target: DAEMON, "{error}"),
+            }
+        }
+        log::info!(target: DAEMON, "configuration read again");
+    }
+}

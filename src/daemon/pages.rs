@@ -1,0 +1,160 @@
+//! The pages of the daemon: the snapshot as text, and what HTTP answers.
+
+use std::cell::Cell;
+use std::fmt::Write as _;
+use std::rc::Rc;
+
+use super::self_metrics::{self, Process};
+use crate::collectors::Row;
+use crate::metrics::Page;
+use crate::outputs::http::{Exposition, Handler, Reply, Request};
+use crate::outputs::prometheus::{self, Dialect};
+use crate::supervisor::{Shared, Status};
+
+/// Everything a page is made of.
+pub struct Pages {
+    /// The snapshot.
+    pub shared: Rc<Shared>,
+    /// How each collector is doing, in the order of output.
+    pub statuses: Vec<Rc<Status>>,
+    /// Requests answered and the like.
+    pub process: Process,
+    /// Length of the last whole page, so that the next one is written without growing.
+    last_length: Cell<usize>,
+}
+
+/// What a page is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// A scrape.
+    Http,
+    /// A file or stdout, which another program may merge with its own figures.
+    File,
+}
+
+impl Pages {
+    /// Pages of this snapshot.
+    pub fn new(shared: Rc<Shared>, statuses: Vec<Rc<Status>>) -> Self {
+        Pages { shared, statuses, process: Process::default(), last_length: Cell::new(0) }
+    }
+
+    /// All collectors, or those of `only`, and the figures about ourselves.
+    pub fn whole(&self, dialect: Dialect, reader: Reader, only: Option<&[&str]>) -> String {
+        let mut out = String::with_capacity(self.last_length.get() + 1024);
+        let wanted = |name: &str| only.is_none_or(|only| only.contains(&name));
+        self.shared.store.each(|name, page| {
+            if wanted(name) {
+                prometheus::encode(page, dialect, &mut out);
+            }
+        });
+        let mut page = Page::new();
+        self_metrics::write_collectors(&mut page, &self.statuses);
+        if reader == Reader::Http {
+            self.process.write(&mut page);
+        }
+        prometheus::encode(&page, dialect, &mut out);
+        prometheus::finish(dialect, &mut out);
+        self.last_length.set(out.len());
+        out
+    }
+
+    /// One page for each collector that has figures, and one named `main` about ourselves.
+    pub fn each(&self, mut each: impl FnMut(&'static str, &str)) {
+        let mut out = String::new();
+        self.shared.store.each(|name, page| {
+            out.clear();
+            prometheus::encode(page, Dialect::Text, &mut out);
+            each(name, &out);
+        });
+        let mut page = Page::new();
+        self_metrics::write_collectors(&mut page, &self.statuses);
+        out.clear();
+        prometheus::encode(&page, Dialect::Text, &mut out);
+        each("main", &out);
+    }
+
+    fn metrics(&self, request: &Request) -> Reply {
+        let names: Vec<_> = request.query().values("collect[]").collect();
+        let only: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+        if let Some(unknown) = only.iter().find(|name| !self.statuses.iter().any(|status| status.name == **name)) {
+            let known: Vec<_> = self.statuses.iter().map(|status| status.name).collect();
+            let text = format!("collect[]={unknown}: there is no such collector, expected {}\n", known.join(" or "));
+            return Reply::text(400, text).labelled("/metrics");
+        }
+        let format = Exposition::wanted_by(request);
+        let dialect = if format.is_openmetrics() { Dialect::OpenMetrics } else { Dialect::Text };
+        let page = self.whole(dialect, Reader::Http, (!only.is_empty()).then_some(&only));
+        Reply::page("/metrics", format.content_type(), page)
+    }
+
+    fn health(&self) -> Reply {
+        let mut text = String::from("gatemeter is running\n");
+        for status in &self.statuses {
+            let _ = writeln!(text, "{}: {}", status.name, state(status));
+        }
+        Reply::text(200, text).labelled("/healthz")
+    }
+
+    fn front(&self) -> Reply {
+        let mut text = String::from(
+            "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>gatemeter</title>\
+             <meta name=\"viewport\" content=\"width=device-width\"></head>\n<body><h1>gatemeter</h1>\n<table>\n\
+             <tr><th scope=\"col\">Collector</th><th scope=\"col\">State</th></tr>\n",
+        );
+        for status in &self.statuses {
+            let _ = writeln!(text, "<tr><td>{}</td><td>{}</td></tr>", status.name, Html(&state(status)));
+        }
+        text.push_str("</table>\n<p><a href=\"/metrics\">Metrics</a> <a href=\"/healthz\">Health</a></p></body></html>\n");
+        Reply::page("/", "text/html; charset=utf-8", text)
+            .header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+            .header("X-Content-Type-Options", "nosniff")
+    }
+}
+
+/// How a collector is doing, for people.
+fn state(status: &Status) -> String {
+    match (status.up.get(), status.trouble.borrow().as_deref()) {
+        (true, _) => "up".into(),
+        (false, Some(trouble)) => format!("down: {trouble}"),
+        (false, None) => "starting".into(),
+    }
+}
+
+impl Handler for Pages {
+    async fn handle(&self, request: &Request) -> Reply {
+        match request.path() {
+            "/metrics" => self.metrics(request),
+            "/healthz" => self.health(),
+            "/" => self.front(),
+            _ => Reply::text(404, "there is no such page; / lists those there are\n"),
+        }
+    }
+
+    fn on_reply(&self, label: &'static str, status: u16) {
+        self.process.count_request(label, status);
+    }
+}
+
+/// Text inside an HTML element.
+struct Html<'a>(&'a str);
+
+impl std::fmt::Display for Html<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for character in self.0.chars() {
+            match character {
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '&' => f.write_str("&amp;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                other => f.write_char(other)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The names of the per-collector pages, whether they have figures now or not.
+pub fn file_names(rows: &[Row]) -> impl Iterator<Item = &'static str> {
+    rows.iter().map(|row| row.name).chain(["main"])
+}

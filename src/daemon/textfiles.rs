@@ -1,0 +1,111 @@
+//! Writes the snapshot to text files whenever it changed, at most once per interval.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use async_io::Timer;
+use smol::channel::Receiver;
+
+use super::pages::{Pages, Reader};
+use crate::error::Error;
+use crate::logger::DAEMON;
+use crate::outputs::prometheus::Dialect;
+use crate::outputs::textfile::TextFile;
+
+/// A snapshot changes a moment after the write before; writes this near to their time are not put off.
+const SLACK: Duration = Duration::from_millis(50);
+
+/// The file of a collector in a directory for textfile collectors.
+pub fn path_in(dir: &Path, collector: &str) -> PathBuf {
+    dir.join(format!("gatemeter_{collector}.prom"))
+}
+
+/// The text files of a daemon. They are removed when this is dropped: figures of a daemon that stopped are nobody's.
+pub struct TextFiles {
+    pages: Rc<Pages>,
+    whole: Option<TextFile>,
+    dir: Option<PathBuf>,
+    parts: BTreeMap<&'static str, TextFile>,
+    /// The trouble last logged, so that it is logged once.
+    trouble: Option<String>,
+}
+
+impl TextFiles {
+    /// Files at these places; nothing is written yet.
+    pub fn new(pages: Rc<Pages>, whole: Option<&Path>, dir: Option<&Path>) -> Result<Self, Error> {
+        let whole = whole.map(TextFile::new).transpose()?;
+        Ok(TextFiles { pages, whole, dir: dir.map(PathBuf::from), parts: BTreeMap::new(), trouble: None })
+    }
+
+    /// Writes when told of a change, at most once per interval, for ever.
+    pub async fn run(mut self, interval: Duration, changed: Receiver<()>) {
+        if self.whole.is_none() && self.dir.is_none() {
+            return std::future::pending().await;
+        }
+        let mut last: Option<Instant> = None;
+        while changed.recv().await.is_ok() {
+            let due = last.map(|last| last + interval - SLACK.min(interval));
+            if let Some(due) = due.filter(|due| *due > Instant::now()) {
+                Timer::at(due).await;
+                // What changed while we waited is in the page now.
+                let _ = changed.try_recv();
+            }
+            last = Some(Instant::now());
+            self.write();
+        }
+    }
+
+    /// Writes every file once, and logs when that begins or ceases to fail.
+    pub fn write(&mut self) {
+        let trouble = self.try_write().err().map(|error| error.to_string());
+        match (&self.trouble, &trouble) {
+            (old, Some(new)) if old.as_ref() != Some(new) => log::error!(target: DAEMON, "{new}"),
+            (Some(_), None) => log::warn!(target: DAEMON, "text files are written again"),
+            _ => {}
+        }
+        self.trouble = trouble;
+    }
+
+    fn try_write(&mut self) -> Result<(), Error> {
+        let mut first_error = None;
+        if let Some(whole) = &mut self.whole {
+            let page = self.pages.whole(Dialect::Text, Reader::File, None);
+            first_error = whole.write(page.as_bytes()).err();
+        }
+        if let Some(dir) = &self.dir {
+            let mut present = Vec::new();
+            let parts = &mut self.parts;
+            self.pages.each(|name, page| {
+                present.push(name);
+                let file = match parts.entry(name) {
+                    std::collections::btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
+                    std::collections::btree_map::Entry::Vacant(entry) => {
+                        TextFile::new(path_in(dir, name)).map(|file| entry.insert(file))
+                    }
+                };
+                if let Err(error) = file.and_then(|file| file.write(page.as_bytes())) {
+                    first_error.get_or_insert(error);
+                }
+            });
+            // A collector without figures must not go on showing its last ones.
+            for (_, file) in parts.iter_mut().filter(|(name, _)| !present.contains(name)) {
+                if let Err(error) = file.remove() {
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+}
+
+impl Drop for TextFiles {
+    fn drop(&mut self) {
+        for file in self.whole.iter_mut().chain(self.parts.values_mut()) {
+            if let Err(error) = file.remove() {
+                log::warn!(target: DAEMON, "{error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Log lines to stderr: text for people and the system log, or logfmt and JSON for machines.
+//!
+//! The system log adds time and program name, so neither is written here. The target of a line is the collector it is
+//! about, `gatemeter` for the daemon itself.
+
+use std::io::Write as _;
+
+use log::{LevelFilter, Log, Metadata, Record};
+use simple_logger::SimpleLogger;
+
+use crate::config::daemon::LogFormat;
+
+/// Target of lines about the daemon itself.
+pub const DAEMON: &str = "gatemeter";
+
+/// Installs the logger. Later calls only change the level: the format is chosen once.
+pub fn install(format: LogFormat, level: LevelFilter) {
+    // The level is filtered by the facade, so that a new configuration can change it.
+    let _ = match format {
+        LogFormat::Text => SimpleLogger::new().with_level(LevelFilter::Trace).with_module_level("async_io", LevelFilter::Off).init(),
+        LogFormat::Logfmt => log::set_boxed_logger(Box::new(Machine { line: logfmt })),
+        LogFormat::Json => log::set_boxed_logger(Box::new(Machine { line: json })),
+    };
+    log::set_max_level(level);
+}
+
+/// Writes lines for machines.
+struct Machine {
+    line: fn(&Record<'_>) -> String,
+}
+
+impl Log for Machine {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        // One write for one line, so that lines of several processes do not mix. A broken stderr cannot be reported.
+        let _ = std::io::stderr().write_all((self.line)(record).as_bytes());
+    }
+
+    fn flush(&self) {}
+}
+
+fn level(record: &Record<'_>) -> String {
+    record.level().as_str().to_ascii_lowercase()
+}
+
+fn logfmt(record: &Record<'_>) -> String {
+    format!("level={} collector={} msg={}\n", level(record), record.target(), quoted(&record.args().to_string()))
+}
+
+fn json(record: &Record<'_>) -> String {
+    let (target, text) = (quoted(record.target()), quoted(&record.args().to_string()));
+    format!("{{\"level\":\"{}\",\"collector\":{target},\"msg\":{text}}}\n", level(record))
+}
+
+/// A JSON string, which logfmt readers take as well (RFC 8259 section 7).
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            control if control.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(control))),
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(line: fn(&Record<'_>) -> String) -> String {
+        let text = format_args!("no \"br-lan\"\n\x1b[31m");
+        line(&Record::builder().level(log::Level::Warn).target("traffic").args(text).build())
+    }
+
+    #[test]
+    fn a_line_for_machines_stays_one_line_whatever_is_in_it() {
+        assert_eq!(
+            written(logfmt),
+            "level=warn collector=traffic msg=\"no \\\"br-lan\\\"\\n\\u001b[31m\"\n"
+        );
+        assert_eq!(
+            written(json),
+            "{\"level\":\"warn\",\"collector\":\"traffic\",\"msg\":\"no \\\"br-lan\\\"\\n\\u001b[31m\"}\n"
+        );
+    }
+}
