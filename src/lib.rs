@@ -6,6 +6,10 @@ pub mod error;
 
 pub mod bytes;
 
+pub mod net;
+
+pub mod sys;
+
 pub mod outputs;
 
 pub mod config;

@@ -1,1 +1,4 @@
 //! Outputs.
+
+pub mod http;
+pub mod textfile;
