@@ -1,3 +1,5 @@
 //! Ways out of the snapshot: text formats, text files, HTTP. None of them knows a collector.
 
+pub mod http;
 pub mod prometheus;
+pub mod textfile;

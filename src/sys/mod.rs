@@ -5,9 +5,11 @@
 //! | `caps` | `capget`, `capset`, `prctl` | to drop privileges after start; std has nothing for it |
 //! | `netlink` | `socket`, `bind`, `send`, `recv` on `AF_NETLINK` | std knows no netlink sockets |
 //! | `signals` | `sigprocmask`, `signalfd`, `read` | signals as a descriptor the executor can wait for |
+//! | `tcp` | `socket`, `setsockopt`, `bind`, `listen` | std cannot set options between socket() and bind() |
 #![allow(unsafe_code)]
 
 pub mod caps;
 pub mod clock;
 pub mod netlink;
 pub mod signals;
+pub mod tcp;

@@ -1,0 +1,42 @@
+//! Any bytes as a request head, whole and as the connection meets them: nothing panics, and what is let through
+//! keeps its promises.
+
+#![no_main]
+
+use gatemeter::outputs::http::{MAX_HEAD, MAX_HEADERS, Query, head_end, parse_head};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    // Where the end is found may not depend on how the bytes are split over reads.
+    let whole = head_end(data, 0);
+    let split = data.len() / 2;
+    let first = head_end(data.get(..split).unwrap_or_default(), 0);
+    assert_eq!(first.or_else(|| head_end(data, split)), whole);
+
+    if let Some(end) = whole {
+        check(data.get(..end).unwrap_or_default());
+    }
+    check(data);
+    if let Ok(text) = std::str::from_utf8(data)
+        && let Ok(query) = Query::parse(text)
+    {
+        for (key, value) in query.pairs() {
+            assert!(!key.contains('\0') || text.contains('\0'));
+            assert!(!value.contains('\0') || text.contains('\0'));
+        }
+    }
+});
+
+fn check(bytes: &[u8]) {
+    match parse_head(bytes) {
+        Ok(head) => {
+            assert!(bytes.len() <= MAX_HEAD);
+            assert!(head.path.starts_with('/') && !head.path.contains('\0'));
+            assert!(matches!(head.method.as_str(), "GET" | "HEAD"));
+            assert!(head.headers("Transfer-Encoding").next().is_none());
+            assert!(head.headers("Host").count() <= MAX_HEADERS);
+            let _ = head.query.pairs().count();
+        }
+        Err(reject) => assert!(matches!(reject.status, 400 | 405 | 413 | 414 | 417 | 431 | 501 | 505)),
+    }
+}
