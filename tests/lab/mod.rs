@@ -144,7 +144,8 @@ impl Lab {
         if nat {
             self.masquerade()?;
         }
-        self.wait_until_up()
+        self.wait_until_up()?;
+        self.wait_until_silent()
     }
 
     /// Bridges, links and addresses of the router; the far ends of the links land in their namespaces.
@@ -153,12 +154,23 @@ impl Lab {
         router.try_sysctl("ipv4/ip_forward", "1")?;
         router.try_sysctl("ipv6/conf/all/forwarding", "1")?;
         let mut plan = bridge_plan("br-lan", router, &self.lan);
-        plan += "addr add 192.168.1.1/24 dev br-lan\n\
+        if !self.guests.is_empty() {
+            plan += &bridge_plan("br-guest", router, &self.guests);
+        }
+        router.ip_batch(&plan)?;
+        // A bridge port has no addresses of its own, as on OpenWrt.
+        let ports = || self.lan.iter().chain(&self.guests).map(|host| &host.name);
+        for port in ports() {
+            router.try_sysctl(&format!("ipv6/conf/{port}/disable_ipv6"), "1")?;
+        }
+        let mut plan: String = ports().map(|port| format!("link set {port} up\n")).collect();
+        plan += "link set br-lan up\n\
+                 addr add 192.168.1.1/24 dev br-lan\n\
                  addr add 2001:db8:1:1::1/64 dev br-lan nodad\n\
                  addr add fd00:1:1::1/64 dev br-lan nodad\n";
         if !self.guests.is_empty() {
-            plan += &bridge_plan("br-guest", router, &self.guests);
-            plan += "addr add 192.168.2.1/24 dev br-guest\n\
+            plan += "link set br-guest up\n\
+                     addr add 192.168.2.1/24 dev br-guest\n\
                      addr add 2001:db8:1:2::1/64 dev br-guest nodad\n";
         }
         plan += &format!(
@@ -233,6 +245,29 @@ impl Lab {
                      }\n\
                      }\n";
         process::must(nft, rules).map(drop)
+    }
+
+    /// An IPv6 interface reports its multicast groups a few times within milliseconds of having a link-local address,
+    /// which it has once its carrier is known, up to a second after the link went up. Waits for the end of that.
+    fn wait_until_silent(&self) -> Result<(), String> {
+        let mut links: Vec<(&Node, &str)> = vec![(&self.router, "br-lan"), (&self.router, "wan")];
+        links.extend((!self.guests.is_empty()).then_some((&self.router, "br-guest")));
+        links.extend(self.all().skip(1).map(|node| (node, "eth0")));
+        for (node, ifname) in links {
+            let ready = || has_link_local(&node.read("/proc/thread-self/net/if_inet6"), ifname).then_some(());
+            if process::poll(Duration::from_secs(20), ready).is_none() {
+                return Err(format!("{} of {} has no usable link-local address", ifname, node.name));
+            }
+        }
+        let reports = || self.all().map(mld_reports).sum::<u64>();
+        let (mut last, mut quiet) = (reports(), 0);
+        let silent = || {
+            let now = reports();
+            quiet = if now == last { quiet + 1 } else { 0 };
+            last = now;
+            (quiet > 5).then_some(())
+        };
+        process::poll(Duration::from_secs(20), silent).ok_or_else(|| "multicast reports do not end".to_owned())
     }
 
     /// Carrier, bridge port and route changes settle asynchronously: the network is up once every host's datagram
@@ -375,6 +410,21 @@ fn keep_neighbours(node: &Node, ifname: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether `ifname` has a link-local address in a listing like /proc/net/if_inet6: address, ifindex, prefix length,
+/// scope (20: link), flags (40: tentative), name.
+fn has_link_local(table: &str, ifname: &str) -> bool {
+    table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).any(|fields| {
+        let tentative = u32::from_str_radix(fields[4], 16).unwrap() & 0x40 != 0;
+        fields[5] == ifname && fields[3] == "20" && !tentative
+    })
+}
+
+fn mld_reports(node: &Node) -> u64 {
+    let table = node.read("/proc/thread-self/net/snmp6");
+    let count = |line: &str| line.strip_prefix("Icmp6OutMLDv2Reports")?.trim().parse::<u64>().ok();
+    table.lines().find_map(count).unwrap_or(0)
+}
+
 fn bridge_plan(bridge: &str, router: &Node, hosts: &[Node]) -> String {
     let prefix = if bridge == "br-lan" { "lan" } else { "guest" };
     let mut plan = format!(
@@ -386,12 +436,12 @@ fn bridge_plan(bridge: &str, router: &Node, hosts: &[Node]) -> String {
         let port = format!("{prefix}{}", n + 1);
         plan += &format!(
             "link add {port} type veth peer name eth0 address {} netns {}\n\
-             link set {port} master {bridge} up\n",
+             link set {port} master {bridge}\n",
             colons(host.mac),
             host.netns,
         );
     }
-    plan + &format!("link set {bridge} up\n")
+    plan
 }
 
 fn host_plan(host: &Node) -> String {
