@@ -250,7 +250,9 @@ impl Lab {
     /// An IPv6 interface reports its multicast groups a few times within milliseconds of having a link-local address,
     /// which it has once its carrier is known, up to a second after the link went up. Waits for the end of that.
     fn wait_until_silent(&self) -> Result<(), String> {
-        let mut links: Vec<(&Node, &str)> = vec![(&self.router, "br-lan"), (&self.router, "wan")];
+        // A bridge without ports has no carrier, so no link-local address either.
+        let mut links: Vec<(&Node, &str)> = vec![(&self.router, "wan")];
+        links.extend((!self.lan.is_empty()).then_some((&self.router, "br-lan")));
         links.extend((!self.guests.is_empty()).then_some((&self.router, "br-guest")));
         links.extend(self.all().skip(1).map(|node| (node, "eth0")));
         for (node, ifname) in links {
