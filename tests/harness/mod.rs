@@ -108,7 +108,7 @@ impl<'a> Setup<'a> {
     pub fn start(&self) -> Daemon<'a> {
         let mut daemon = self.start_unready();
         if let Err(e) = daemon.wait_until_ready() {
-            panic!("the daemon {e}\n{}", self.report());
+            panic!("the daemon {e}");
         }
         daemon
     }
@@ -123,9 +123,14 @@ impl<'a> Setup<'a> {
         Daemon { setup: self.clone(), process: Background::adopt(child, what) }
     }
 
+    /// The command as one would type it.
+    pub fn shown(&self) -> String {
+        process::shown(&self.command())
+    }
+
     /// The text a failing test prints.
     pub fn report(&self) -> String {
-        let mut report = format!("---- command\n{}\n", process::shown(&self.command()));
+        let mut report = format!("---- command\n{}\n", self.shown());
         for file in ["config/gatemeter", "config/dhcp", "stdout", "stderr"] {
             if let Ok(text) = fs::read_to_string(self.dir.join(file)) {
                 report += &format!("---- {file}\n{text}\n");
@@ -253,29 +258,28 @@ impl<'a> Daemon<'a> {
 
     /// Waits until `series` has exactly `value`; fails with the last value seen and the series that resemble it.
     pub fn wait_for(&self, series: &str, value: f64) {
-        let mut last = Samples::new();
-        let found = process::poll(PATIENCE, || {
-            last = self.metrics();
-            (last.get(series) == Some(&value)).then_some(())
-        });
+        let (found, last) = self.watch(|metrics| (metrics.get(series) == Some(&value)).then_some(()));
         if found.is_none() {
             let family = series.split('{').next().unwrap_or(series);
-            let alike: String = last
-                .range(family.to_owned()..)
-                .filter(|(name, _)| name.starts_with(family))
-                .fold(String::new(), |text, (name, value)| text + &format!("  {name} {value}\n"));
-            panic!("{series} is not {value} but {:?}; there is\n{alike}", last.get(series));
+            let alike = last.map(|metrics| metrics.into_iter().filter(|(name, _)| name.starts_with(family)));
+            panic!("{series} is not {value}; there is {:#?}", alike.map(Iterator::collect::<Samples>));
         }
     }
 
     /// Waits until `wanted` finds what it looks for in the metrics, and returns it; `what` names it in the failure.
     pub fn wait_until<T>(&self, what: &str, wanted: impl Fn(&Samples) -> Option<T>) -> T {
-        let mut last = Samples::new();
-        let found = process::poll(PATIENCE, || {
-            last = self.metrics();
-            wanted(&last)
-        });
+        let (found, last) = self.watch(wanted);
         found.unwrap_or_else(|| panic!("{what}: not seen; the last metrics were {last:#?}"))
+    }
+
+    /// Reads the metrics until `wanted` is content or patience ends; a page that cannot be had yet is tried again.
+    fn watch<T>(&self, wanted: impl Fn(&Samples) -> Option<T>) -> (Option<T>, Result<Samples, String>) {
+        let mut last = Err("nothing was read".to_owned());
+        let found = process::poll(PATIENCE, || {
+            last = self.page().and_then(|page| exposition::parse(&page));
+            last.as_ref().ok().and_then(&wanted)
+        });
+        (found, last)
     }
 
     fn wait_until_ready(&mut self) -> Result<(), String> {
