@@ -1,0 +1,67 @@
+# One target per thing one does with gatemeter. `make` alone lists them.
+
+# rustup's stable cargo where there is one: Debian's, which the kernel programs need, may stand first in PATH.
+CARGO ?= $(firstword $(wildcard $(HOME)/.cargo/bin/cargo) cargo)
+# A build must not notice which cargo it was started from.
+unexport RUSTC RUSTUP_TOOLCHAIN
+# Calls that are forbidden in this code, with their reasons.
+export CLIPPY_CONF_DIR := $(CURDIR)/.ci
+# Flags for `make run`, and seconds for `make demo` and each fuzz target of `make fuzz`.
+ARGS ?= -e
+SECONDS_DEMO ?= 20
+SECONDS_FUZZ ?= 60
+
+.PHONY: help demo run test lint unit integration bench bpf bpf-check fuzz clean setup-% versions
+.DEFAULT_GOAL := help
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: setup-demo ## a home network on this machine, measured before your eyes (root; SECONDS_DEMO=20)
+	$(CARGO) build --bin gatemeter --example demo
+	target/debug/examples/demo --seconds $(SECONDS_DEMO)
+
+run: ## the daemon on this machine, metrics at http://localhost:9999/metrics (ARGS=-e)
+	$(CARGO) build --release
+	target/release/gatemeter $(ARGS)
+
+test: setup-test lint bpf-check unit integration ## all of what CI checks (root)
+
+lint: setup-lint ## formatting, clippy, shellcheck: a warning is an error
+	$(CARGO) fmt --all --check
+	cd bpf && $(CARGO) fmt --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	shellcheck .ci/run .ci/setup $$(git ls-files '*.sh')
+
+unit: ## tests beside the code, and the examples in its docs
+	$(CARGO) test --workspace --no-fail-fast --lib --bins
+	$(CARGO) test --workspace --doc
+
+integration: setup-test ## the real program in a lab of network namespaces (root)
+	$(CARGO) test --no-fail-fast --test '*'
+
+bench: setup-bench ## what it costs, side by side with its peers where they are installed (root)
+	$(CARGO) bench
+
+bpf: setup-bpf ## build the kernel programs for both byte orders
+	bpf/build.sh
+
+bpf-check: setup-bpf ## build the kernel programs anew and compare with the committed ones
+	bpf/build.sh --check
+
+fuzz: ## hostile input against every decoder (nightly and cargo-fuzz; SECONDS_FUZZ=60 for each)
+	cd fuzz && for target in $$($(CARGO) +nightly fuzz list); do \
+		$(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$(SECONDS_FUZZ) || exit 1; \
+	done
+
+clean: ## remove what was built
+	$(CARGO) clean
+	rm -rf bpf/target fuzz/target dist
+
+setup-%:
+	@.ci/setup $*
+
+versions:
+	@$(CARGO) --version
+	@$(CARGO) clippy --version
+	@uname -srm

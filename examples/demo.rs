@@ -1,0 +1,335 @@
+//! A home network on this machine, measured by the real daemon on its router: `make demo`.
+//!
+//! Four LAN hosts talk to a server on the internet at their own rates, over IPv4 and IPv6, TCP and UDP. Every two seconds
+//! a table shows what the daemon's /metrics says. At the end the traffic stops, and what each host's network card has
+//! sent and received is compared with what gatemeter counted for it, byte for byte. Ends with 0 only if they agree.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "not part of the daemon: it runs real programs and stops at the first failed assumption"
+)]
+
+#[path = "../tests/harness/mod.rs"]
+mod harness;
+#[path = "../tests/lab/mod.rs"]
+mod lab;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use harness::{Daemon, Samples, Setup, exposition};
+use lab::traffic::{Sent, TcpPair, UdpPair};
+use lab::{Counters, Lab, Node};
+
+/// The text file, where mezoura's users expect it.
+const TEXTFILE: &str = "/tmp/prom_c";
+/// Names in the router's DHCP configuration; the fourth host has none.
+const NAMES: [&str; 3] = ["laptop", "phone", "tv"];
+/// The families with one series per host address.
+const FAMILIES: [&str; 4] = [
+    "node_nat_traffic_download",
+    "node_nat_traffic_download_pkts",
+    "node_nat_traffic_upload",
+    "node_nat_traffic_upload_pkts",
+];
+
+/// What one host does ten times a second, in bytes of payload.
+struct Habit {
+    /// Downloaded and uploaded over TCP; none opens no connection.
+    tcp: Option<(usize, usize)>,
+    /// Datagrams down and up and the payload of each, once over IPv4 and once over IPv6.
+    udp: (usize, usize, usize),
+}
+
+const HABITS: [Habit; 4] = [
+    Habit { tcp: Some((12_000, 2_000)), udp: (2, 2, 160) },
+    Habit { tcp: None, udp: (4, 6, 700) },
+    Habit { tcp: Some((40_000, 0)), udp: (1, 1, 64) },
+    Habit { tcp: None, udp: (1, 1, 48) },
+];
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let seconds = match words[..] {
+        [] => Some(20),
+        ["--seconds", seconds] => seconds.parse().ok().filter(|seconds| (1..=3600).contains(seconds)),
+        _ => None,
+    };
+    let Some(seconds) = seconds else {
+        eprintln!("usage: demo [--seconds 1..3600]");
+        return ExitCode::from(2);
+    };
+    clean_up_when_interrupted();
+    match show(Duration::from_secs(seconds)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) if INTERRUPTED.load(Ordering::Relaxed) => {
+            eprintln!("\ninterrupted: the network is taken down");
+            ExitCode::from(130)
+        }
+        Err(why) => {
+            eprintln!("\ndemo: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn show(length: Duration) -> Result<(), String> {
+    println!(
+        "Building a home network: router, 4 hosts, a server on the internet (namespaces, nothing leaves this machine)"
+    );
+    let lab = Lab::builder().hosts(4).nat().try_build()?;
+    for node in lab.lan.iter().chain([&lab.internet]) {
+        // One segment, one packet: a network card would show the same figures.
+        node.set_offloads("eth0", &[("tso", false), ("gso", false), ("gro", false)]);
+    }
+    let setup = Setup::new(&lab).uci("dhcp", &static_leases(&lab)).flags(&[
+        "-e",
+        "-p",
+        "9999",
+        "-4",
+        "192.168.1.1/24/br-lan",
+        "-6",
+        lab::LAN6,
+        "-t",
+        "1",
+        "--textfile",
+        TEXTFILE,
+        "--collectors",
+        "traffic",
+        "-o",
+        "traffic.unknown_hosts=1",
+    ]);
+    println!("Starting on the router:\n  {}\n", setup.shown());
+    go_on()?;
+    let mut daemon = setup.start();
+    let outcome = measure(&lab, &daemon, length);
+    // A clean stop, so that the text file goes away also after Ctrl-C.
+    let status = daemon.stop();
+    if !status.success() {
+        eprintln!("{}", setup.report());
+        return outcome.and(Err(format!("the daemon stopped with {status}")));
+    }
+    outcome
+}
+
+fn measure(lab: &Lab, daemon: &Daemon, length: Duration) -> Result<(), String> {
+    daemon.wait_for("gatemeter_collector_up{collector=\"traffic\"}", 1.0);
+    let before: Vec<Counters> = lab.lan.iter().map(|host| host.counters("eth0")).collect();
+    let known = run_traffic(lab, daemon, length)?;
+    let (moved, counted) = settle(lab, daemon, &before)?;
+    print_pages(lab, daemon)?;
+    compare(lab, &moved, &known, &counted)
+}
+
+/// Each host's traffic on a thread of its own, and the table on this one; returns what the hosts with nothing but
+/// datagrams must have moved, by arithmetic.
+fn run_traffic(lab: &Lab, daemon: &Daemon, length: Duration) -> Result<Vec<Option<(Sent, Sent)>>, String> {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let hosts: Vec<_> =
+            lab.lan.iter().zip(&HABITS).map(|(host, habit)| scope.spawn(|| live(lab, host, habit, &stop))).collect();
+        let start = Instant::now();
+        let outcome = loop {
+            let left = length.saturating_sub(start.elapsed());
+            if let Err(e) = pause(left.min(Duration::from_secs(2))) {
+                break Err(e);
+            }
+            print_table(start.elapsed(), &daemon.metrics());
+            if start.elapsed() >= length {
+                break Ok(());
+            }
+        };
+        stop.store(true, Ordering::Relaxed);
+        let known = hosts.into_iter().map(|host| host.join().unwrap()).collect();
+        outcome.map(|()| known)
+    })
+}
+
+/// The traffic of one host until told to stop. What it says it sent has arrived.
+fn live(lab: &Lab, host: &Node, habit: &Habit, stop: &AtomicBool) -> Option<(Sent, Sent)> {
+    let ends = [(host.on_v4(), lab.internet.on_v4()), (host.on_v6(), lab.internet.on_v6())];
+    let mut udp = ends.map(|(near, far)| UdpPair::open(near, far));
+    let mut tcp = habit.tcp.map(|_| ends.map(|(near, far)| TcpPair::open(near, far)));
+    let (mut down, mut up) = (Sent::default(), Sent::default());
+    while !stop.load(Ordering::Relaxed) {
+        let (datagrams_down, datagrams_up, payload) = habit.udp;
+        for pair in &mut udp {
+            // Up first: NAT lets nothing in that was not asked for.
+            up += pair.up(datagrams_up, payload);
+            down += pair.down(datagrams_down, payload);
+        }
+        if let (Some(pairs), Some((bytes_down, bytes_up))) = (&mut tcp, habit.tcp) {
+            for pair in pairs {
+                pair.up(bytes_up);
+                pair.down(bytes_down);
+            }
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    habit.tcp.is_none().then_some((down, up))
+}
+
+/// Waits for the last packets and for the daemon to have read its counters; returns what each host's network card has
+/// moved since `before` and what gatemeter counted, equal or not.
+fn settle(lab: &Lab, daemon: &Daemon, before: &[Counters]) -> Result<(Vec<Counters>, Vec<Counters>), String> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        pause(Duration::from_millis(500))?;
+        let counted = per_host(lab, &daemon.metrics());
+        let moved = lab.lan.iter().zip(before).map(|(host, before)| host.counters("eth0") - *before).collect();
+        if counted == moved || Instant::now() >= deadline {
+            return Ok((moved, counted));
+        }
+    }
+}
+
+/// What gatemeter counted for each host, its addresses added up.
+fn per_host(lab: &Lab, metrics: &Samples) -> Vec<Counters> {
+    let sum = |family: &str, host: &Node| -> u64 {
+        let rows = rows(metrics);
+        let of_host = rows.iter().filter(|(key, _)| key.mac == host.mac_text());
+        of_host.map(|(_, values)| values.get(family).copied().unwrap_or(0)).sum()
+    };
+    let host = |host: &Node| Counters {
+        rx_bytes: sum(FAMILIES[0], host),
+        rx_packets: sum(FAMILIES[1], host),
+        tx_bytes: sum(FAMILIES[2], host),
+        tx_packets: sum(FAMILIES[3], host),
+        ..Counters::default()
+    };
+    lab.lan.iter().map(host).collect()
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Row {
+    hostname: String,
+    ip: String,
+    mac: String,
+}
+
+/// The traffic series by host address, values by family.
+fn rows(metrics: &Samples) -> BTreeMap<Row, BTreeMap<&str, u64>> {
+    let mut rows: BTreeMap<Row, BTreeMap<&str, u64>> = BTreeMap::new();
+    for (series, value) in metrics {
+        let family = series.split('{').next().unwrap_or(series);
+        if FAMILIES.contains(&family) {
+            let label = |name| exposition::label(series, name).unwrap_or_default();
+            let row = Row { hostname: label("hostname"), ip: label("ip"), mac: label("mac") };
+            rows.entry(row).or_default().insert(family, *value as u64);
+        }
+    }
+    rows
+}
+
+fn print_table(elapsed: Duration, metrics: &Samples) {
+    println!("after {} s", elapsed.as_secs_f32().round());
+    println!(
+        "  {:<12} {:<20} {:>12} {:>9} {:>12} {:>9}",
+        "host", "address", "down bytes", "packets", "up bytes", "packets"
+    );
+    for (row, values) in rows(metrics) {
+        let [down, down_packets, up, up_packets] = FAMILIES.map(|family| values.get(family).copied().unwrap_or(0));
+        println!("  {:<12} {:<20} {down:>12} {down_packets:>9} {up:>12} {up_packets:>9}", row.hostname, row.ip);
+    }
+    println!();
+}
+
+/// The two ways out, as a user sees them.
+fn print_pages(lab: &Lab, daemon: &Daemon) -> Result<(), String> {
+    println!("The text file: head -n 12 {TEXTFILE}");
+    print_lines(&daemon.textfile()?, 12, |_| true);
+
+    let url = format!("http://{}:9999/metrics", lab.router.v4);
+    let wanted = format!("{}{{", FAMILIES[0]);
+    println!("\nOver HTTP, from a host of the LAN: curl -s {url} | grep '{wanted}'");
+    let page = lab.host(1).must(&["curl", "-sS", "--fail", "--max-time", "10", &url]);
+    print_lines(&page, usize::MAX, |line| line.contains(&wanted));
+    println!();
+    Ok(())
+}
+
+fn print_lines(text: &str, count: usize, wanted: impl Fn(&str) -> bool) {
+    for line in text.lines().filter(|line| wanted(line)).take(count) {
+        println!("  {line}");
+    }
+}
+
+/// Network cards against gatemeter, and where only datagrams were sent, arithmetic against both.
+fn compare(lab: &Lab, moved: &[Counters], known: &[Option<(Sent, Sent)>], counted: &[Counters]) -> Result<(), String> {
+    let mut wrong = Vec::new();
+    let (mut sent, mut seen) = ((0, 0), (0, 0));
+    println!("{:<13} {:>27} {:>29}", "host", "moved by its network card", "counted by gatemeter");
+    for (n, host) in lab.lan.iter().enumerate() {
+        let (card, gate) = (moved[n], counted[n]);
+        for (way, card, gate) in [
+            ("down", (card.rx_bytes, card.rx_packets), (gate.rx_bytes, gate.rx_packets)),
+            ("up", (card.tx_bytes, card.tx_packets), (gate.tx_bytes, gate.tx_packets)),
+        ] {
+            let name = NAMES.get(n).unwrap_or(&"unnamed");
+            println!("{:<8} {way:<4} {:>12} B {:>8} pkt {:>14} B {:>8} pkt", name, card.0, card.1, gate.0, gate.1);
+            sent = (sent.0 + card.0, sent.1 + card.1);
+            seen = (seen.0 + gate.0, seen.1 + gate.1);
+            if card != gate {
+                wrong.push(format!("{name} {way}"));
+            }
+        }
+        if let Some((down, up)) = known[n] {
+            let figures = [(down.l2, down.packets), (up.l2, up.packets)];
+            if figures != [(card.rx_bytes, card.rx_packets), (card.tx_bytes, card.tx_packets)] {
+                wrong.push(format!("{}: datagrams by arithmetic {figures:?}", host.name));
+            }
+        }
+    }
+    println!("\nsent and received: {} bytes in {} packets; gatemeter counted {} in {}", sent.0, sent.1, seen.0, seen.1);
+    if wrong.is_empty() {
+        println!("They agree.");
+        return Ok(());
+    }
+    Err(format!("the counts differ: {}", wrong.join(", ")))
+}
+
+/// The router's static leases, as OpenWrt keeps them in /etc/config/dhcp.
+fn static_leases(lab: &Lab) -> String {
+    let host = |(name, node): (&&str, &Node)| {
+        format!(
+            "config host\n\toption name '{name}'\n\toption mac '{}'\n\toption ip '{}'\n\n",
+            node.mac_text().to_lowercase(),
+            node.v4
+        )
+    };
+    NAMES.iter().zip(&lab.lan).map(host).collect()
+}
+
+/// Sleeps, in steps short enough for Ctrl-C to feel immediate.
+fn pause(length: Duration) -> Result<(), String> {
+    let until = Instant::now() + length;
+    while Instant::now() < until {
+        go_on()?;
+        thread::sleep(until.saturating_duration_since(Instant::now()).min(Duration::from_millis(50)));
+    }
+    go_on()
+}
+
+fn go_on() -> Result<(), String> {
+    if INTERRUPTED.load(Ordering::Relaxed) { Err("interrupted".to_owned()) } else { Ok(()) }
+}
+
+fn clean_up_when_interrupted() {
+    extern "C" fn note(_signal: i32) {
+        INTERRUPTED.store(true, Ordering::Relaxed);
+    }
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        let handler: extern "C" fn(i32) = note;
+        // SAFETY: the handler stores to an atomic and does nothing else, which any moment allows.
+        unsafe { libc::signal(signal, handler as libc::sighandler_t) };
+    }
+}

@@ -1,0 +1,121 @@
+//! Takes powers away from a program before it starts, to see how it lives without them: system calls the kernel lacks,
+//! capabilities it was not given, memory it may not lock. The only file of the harness with `unsafe`.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use crate::lab::sys::checked;
+
+/// The capabilities' numbers, from linux/capability.h.
+pub const CAP_NET_ADMIN: u32 = 12;
+/// Raw and packet sockets.
+pub const CAP_NET_RAW: u32 = 13;
+/// Mounting, and all of bpf() before 5.8.
+pub const CAP_SYS_ADMIN: u32 = 21;
+/// bpf() since 5.8.
+pub const CAP_BPF: u32 = 39;
+/// Enough to try every number a kernel may know; unknown ones are refused and that is fine.
+const CAP_COUNT: u32 = 64;
+
+/// What the program has to do without; nothing by default.
+#[derive(Debug, Clone, Default)]
+pub struct Confine {
+    denied: Vec<(libc::c_long, i32)>,
+    capabilities: Option<Vec<u32>>,
+    memlock: Option<u64>,
+    open_files: Option<u64>,
+}
+
+impl Confine {
+    /// A kernel built without bpf(): the call fails with ENOSYS.
+    pub fn without_bpf() -> Self {
+        Self::default().deny(libc::SYS_bpf, libc::ENOSYS)
+    }
+
+    /// Makes a system call, by its number, fail with `errno`.
+    pub fn deny(mut self, call: libc::c_long, errno: i32) -> Self {
+        self.denied.push((call, errno));
+        self
+    }
+
+    /// Leaves the program, still run by root, with these capabilities and no other.
+    pub fn capabilities(mut self, keep: &[u32]) -> Self {
+        self.capabilities = Some(keep.to_vec());
+        self
+    }
+
+    /// Limits locked memory, in bytes (RLIMIT_MEMLOCK).
+    pub fn memlock(mut self, bytes: u64) -> Self {
+        self.memlock = Some(bytes);
+        self
+    }
+
+    /// Limits open files (RLIMIT_NOFILE).
+    pub fn open_files(mut self, count: u64) -> Self {
+        self.open_files = Some(count);
+        self
+    }
+
+    /// Makes `command` start confined, after whatever it was told to do before.
+    pub fn apply(&self, command: &mut Command) {
+        let confine = self.clone();
+        let mut filter = self.filter();
+        let hook = move || {
+            for (resource, limit) in
+                [(libc::RLIMIT_MEMLOCK, confine.memlock), (libc::RLIMIT_NOFILE, confine.open_files)]
+            {
+                if let Some(limit) = limit {
+                    set_limit(resource, limit)?;
+                }
+            }
+            // The filter first: installing it without no_new_privs takes CAP_SYS_ADMIN.
+            if !confine.denied.is_empty() {
+                install(&mut filter)?;
+            }
+            match &confine.capabilities {
+                Some(keep) => drop_all_but(keep),
+                None => Ok(()),
+            }
+        };
+        // SAFETY: between fork and exec the closure makes system calls on memory that was allocated before the fork;
+        // it allocates nothing and takes no lock.
+        unsafe { command.pre_exec(hook) };
+    }
+
+    /// The classic BPF program: load the call's number, answer each denied one with its errno, allow the rest.
+    fn filter(&self) -> Vec<libc::sock_filter> {
+        let statement = |code: u32, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf, k };
+        let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
+        for &(call, errno) in &self.denied {
+            program.push(statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, call as u32));
+            program.push(statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | errno as u32));
+        }
+        program.push(statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW));
+        program
+    }
+}
+
+fn install(filter: &mut [libc::sock_filter]) -> io::Result<()> {
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: `program` points at `len` live instructions; the kernel copies them during the call.
+    checked(unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) }).map(drop)
+}
+
+/// Root's capabilities after exec are those of the bounding set.
+fn drop_all_but(keep: &[u32]) -> io::Result<()> {
+    for capability in (0..CAP_COUNT).filter(|capability| !keep.contains(capability)) {
+        // SAFETY: PR_CAPBSET_DROP takes a capability's number and no pointer.
+        match checked(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability) }) {
+            Err(e) if e.raw_os_error() != Some(libc::EINVAL) => return Err(e),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn set_limit(resource: libc::__rlimit_resource_t, limit: u64) -> io::Result<()> {
+    let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+    // SAFETY: `limit` is a live rlimit that the kernel only reads.
+    checked(unsafe { libc::setrlimit(resource, &raw const limit) }).map(drop)
+}
