@@ -13,6 +13,8 @@ SECONDS_FUZZ ?= 60
 
 .PHONY: help demo run test lint unit integration bench bpf bpf-check fuzz clean setup-% versions
 .DEFAULT_GOAL := help
+# The test results come last, whatever -j says.
+.NOTPARALLEL:
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
