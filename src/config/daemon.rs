@@ -102,11 +102,13 @@ fn port(text: &str) -> Result<u16, String> {
 mod tests {
     use super::*;
     use crate::cli::Args;
+    use crate::config::schema::SectionSpec;
 
     fn read(change: impl FnOnce(&mut Args)) -> Result<Settings> {
         let mut args = Args::default();
         change(&mut args);
-        Settings::read(&Config::load(&args, &[&MAIN])?)
+        static SPECS: [&SectionSpec; 1] = [&MAIN];
+        Settings::read(&Config::load(&args, &SPECS)?)
     }
 
     #[test]

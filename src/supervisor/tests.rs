@@ -9,6 +9,8 @@ use crate::metrics::{Desc, Kind};
 static SECTION: SectionSpec = SectionSpec { kind: "fake", name: "fake", many: false, options: &[] };
 static TICKS: Desc = Desc { name: "ticks_total", kind: Kind::Counter, labels: &[], help: "Ticks." };
 
+static SPECS: [&SectionSpec; 2] = [&MAIN, &SECTION];
+
 const INTERVAL: Duration = Duration::from_millis(5);
 
 /// What the fake does in its n-th collection, counted from 1 over all its lives.
@@ -71,7 +73,7 @@ fn supervise(behaviour: Behaviour, done: impl Fn(&Outcome) -> bool) -> Outcome {
     let changed = Box::new(move || _ = tell.try_send(()));
     let shared = Rc::new(Shared { store: Store::new(["fake"]), changed });
     let outcome = Outcome { status: Status::new("fake"), shared: shared.clone() };
-    let config = Rc::new(Config::load(&Args::default(), &[&MAIN, &SECTION]).unwrap());
+    let config = Rc::new(Config::load(&Args::default(), &SPECS).unwrap());
     let (_reload, reloads) = smol::channel::bounded(1);
     let ticks = run(&ROW, config, reloads, outcome.status.clone(), shared);
     let watch = async {

@@ -13,8 +13,10 @@
 //! tables once per interval. The counts live in the kernel; the daemon keeps none of its own.
 
 pub mod codec;
+mod hook;
 pub mod loader;
 pub mod metrics;
+mod pins;
 pub mod plan;
 pub mod settings;
 pub mod state;
@@ -26,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use async_io::Timer;
 
-use self::codec::{Counters, HostKey, Rules};
+use self::codec::{Counters, Rules};
 use self::loader::{Accounting, Hook};
 use self::plan::{Attachment, Plan, Problem};
 use self::settings::Settings;
@@ -52,7 +54,8 @@ pub const ROW: Row = Row {
     capabilities: &[Capability::Bpf, Capability::NetAdmin, Capability::Perfmon],
     build: |config| Ok(Box::new(Traffic::new(Settings::read(config)?))),
     check,
-    clean: |config| loader::clean(&Settings::read(config)?.loader(None), Settings::read(config)?.pin_dir.as_deref()),
+    prepare,
+    clean: |config| loader::clean(Settings::read(config)?.pin_dir.as_deref()),
 };
 
 struct Traffic {
@@ -317,6 +320,14 @@ impl Collector for Traffic {
         self.settings = new;
         self.settle();
         Ok(Reload::Done)
+    }
+}
+
+/// Mounts the BPF file system, which takes CAP_SYS_ADMIN, unless it is there.
+fn prepare(config: &Config) {
+    if let Ok(settings) = Settings::read(config) {
+        // Told again, and logged, when the collector is opened.
+        let _ = usable_pin_dir(&settings);
     }
 }
 
