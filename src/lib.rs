@@ -9,3 +9,5 @@ pub mod bytes;
 pub mod outputs;
 
 pub mod config;
+
+pub mod names;
