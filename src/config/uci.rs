@@ -157,16 +157,7 @@ impl fmt::Display for Reason {
 /// Reads the text of the configuration file `name` (without its directory). The first bad line fails the whole
 /// file, as in libuci.
 pub fn parse(name: &str, text: &[u8]) -> Result<Package, ParseError> {
-    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(ParseError { line: 0, reason: Reason::FileName });
-    }
-    if let Some(nul) = text.iter().position(|&byte| byte == 0) {
-        let before = text.get(..nul).unwrap_or_default();
-        return Err(ParseError {
-            line: 1 + before.iter().filter(|&&byte| byte == b'\n').count() as u32,
-            reason: Reason::NulByte,
-        });
-    }
+    check(name, text)?;
     let mut lexer = Lexer { text, pos: 0, end: 0, line: 0 };
     let mut builder = Builder::default();
     while lexer.next_line() {
@@ -174,6 +165,20 @@ pub fn parse(name: &str, text: &[u8]) -> Result<Package, ParseError> {
         line(&mut lexer, &mut builder).map_err(|reason| ParseError { line: lexer.line, reason })?;
     }
     Ok(builder.package)
+}
+
+/// Refuses what libuci's grammar never gets to see: a bad file name and a NUL byte.
+pub(super) fn check(name: &str, text: &[u8]) -> Result<(), ParseError> {
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(ParseError { line: 0, reason: Reason::FileName });
+    }
+    match text.iter().position(|&byte| byte == 0) {
+        None => Ok(()),
+        Some(nul) => {
+            let before = text.iter().take(nul).filter(|&&byte| byte == b'\n').count();
+            Err(ParseError { line: u32::try_from(before + 1).unwrap_or(u32::MAX), reason: Reason::NulByte })
+        }
+    }
 }
 
 /// Runs the commands of the line that was just read; more lines are read where an argument goes on in them.
@@ -243,7 +248,8 @@ fn printable(bytes: Vec<u8>) -> Option<String> {
     bytes.iter().all(u8::is_ascii_graphic).then(|| lossy(bytes))
 }
 
-fn lossy(bytes: Vec<u8>) -> String {
+/// Text from bytes; what is not UTF-8 becomes U+FFFD.
+pub(super) fn lossy(bytes: Vec<u8>) -> String {
     match String::from_utf8_lossy(&bytes) {
         Cow::Owned(replaced) => replaced,
         // Valid as it is, so the conversion takes the buffer over instead of copying it.
@@ -486,6 +492,7 @@ fn is_white_space(byte: u8) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)] // An index out of range fails the test, as it should.
 mod tests {
     use super::*;
 
