@@ -6,6 +6,10 @@ pub mod error;
 
 pub mod bytes;
 
+pub mod sys;
+
+pub mod collectors;
+
 pub mod outputs;
 
 pub mod config;

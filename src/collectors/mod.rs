@@ -1,0 +1,3 @@
+//! What is measured, one folder per subject.
+
+pub mod traffic;
