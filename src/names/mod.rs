@@ -122,6 +122,16 @@ impl Names {
         self.tables().find_map(|table| table.by_addr(addr))
     }
 
+    /// How many names are known, patterns and addresses included.
+    pub fn len(&self) -> usize {
+        self.tables().map(Table::len).sum()
+    }
+
+    /// Whether no name is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     fn tables(&self) -> impl Iterator<Item = &Table> {
         std::iter::once(&self.dhcp).chain(&self.leases).chain(&self.hosts).map(|file| &file.table)
     }

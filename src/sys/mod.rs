@@ -8,8 +8,11 @@
 //! | `tcp` | `socket`, `setsockopt`, `bind`, `listen` | std cannot set options between socket() and bind() |
 #![allow(unsafe_code)]
 
+pub mod bpf;
 pub mod caps;
 pub mod clock;
+pub mod fs;
 pub mod netlink;
 pub mod signals;
+pub mod tc;
 pub mod tcp;

@@ -1,0 +1,326 @@
+//! The kernel side of traffic accounting: who of the LAN exchanged how much with the internet.
+//!
+//! One program runs where packets come in from the LAN and may only add upload of a LAN source; one runs where they
+//! leave towards the LAN and may only add download of a LAN destination. Neither changes or judges a packet: both
+//! always answer "next". What is the LAN and what is local is said by the daemon, per interface, in [`CONFIG`].
+
+#![no_std]
+#![no_main]
+
+mod classify;
+#[allow(dead_code)]
+mod layout;
+
+use core::cell::UnsafeCell;
+use core::hint::cold_path;
+use core::mem::MaybeUninit;
+use core::ptr::read_volatile;
+
+use aya_ebpf::bindings::{__sk_buff, BPF_F_NO_PREALLOC, BPF_NOEXIST};
+use aya_ebpf::helpers::generated::bpf_skb_load_bytes;
+use aya_ebpf::macros::{classifier, map};
+use aya_ebpf::maps::{PerCpuArray, PerCpuHashMap};
+use aya_ebpf::programs::TcContext;
+
+use layout::*;
+
+#[map(name = "gm_hosts4")]
+static HOSTS4: PerCpuHashMap<[u32; KEY4 / 4], [u64; VALUE / 8]> =
+    PerCpuHashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+#[map(name = "gm_hosts6")]
+static HOSTS6: PerCpuHashMap<[u32; KEY6 / 4], [u64; VALUE / 8]> =
+    PerCpuHashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+#[map(name = "gm_uncounted")]
+static UNCOUNTED: PerCpuArray<[u64; UNCOUNTED_VALUE / 8]> = PerCpuArray::with_max_entries(UNCOUNTED_ENTRIES, 0);
+
+/// What the daemon says about each interface, in words (see `layout`); written by it while packets flow.
+#[repr(transparent)]
+struct Config(UnsafeCell<[u32; CONFIG / 4]>);
+// SAFETY: the program only reads it, one word at a time, and takes every value as possible.
+unsafe impl Sync for Config {}
+#[unsafe(no_mangle)]
+static GM_CONFIG: Config = Config(UnsafeCell::new([0; CONFIG / 4]));
+
+const OK: i32 = -1;
+const ETH_LEN: u32 = 14;
+const TAG_LEN: u32 = 4;
+const IPV4: u16 = 0x0800u16.to_be();
+const IPV6: u16 = 0x86ddu16.to_be();
+const VLAN: u16 = 0x8100u16.to_be();
+const QINQ: u16 = 0x88a8u16.to_be();
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[classifier]
+pub fn gatemeter_in(ctx: TcContext) -> i32 {
+    account::<true>(ctx.skb.skb);
+    OK
+}
+
+#[classifier]
+pub fn gatemeter_out(ctx: TcContext) -> i32 {
+    account::<false>(ctx.skb.skb);
+    OK
+}
+
+#[inline(always)]
+fn account<const UP: bool>(skb: *mut __sk_buff) {
+    let data = unsafe { (*skb).data } as usize;
+    let end = unsafe { (*skb).data_end } as usize;
+    if data + 34 <= end {
+        let kind = unsafe { *((data + 12) as *const u16) };
+        if kind == IPV4 {
+            let source = unsafe { *((data + 26) as *const u32) };
+            let destination = unsafe { *((data + 30) as *const u32) };
+            let (host, peer) = if UP { (source, destination) } else { (destination, source) };
+            if classify::never_internet4(peer) {
+                return;
+            }
+            let mac = mac_at(data + if UP { 6 } else { 0 });
+            return tail4::<UP>(skb, host, peer, mac, 0);
+        } else if kind == IPV6 {
+            if data + 54 <= end {
+                let (host, peer) = if UP { (data + 22, data + 38) } else { (data + 38, data + 22) };
+                let peer = words(peer);
+                if classify::never_internet6(peer) {
+                    return;
+                }
+                let mac = mac_at(data + if UP { 6 } else { 0 });
+                return tail6::<UP>(skb, words(host), peer, mac, 0);
+            }
+        } else if kind != VLAN && kind != QINQ {
+            return;
+        }
+    }
+    unusual::<UP>(skb)
+}
+
+#[inline(always)]
+fn words(at: usize) -> [u32; 4] {
+    let at = at as *const u32;
+    unsafe { [*at, *at.add(1), *at.add(2), *at.add(3)] }
+}
+
+/// The MAC at `at`, as the two key words that end in zero padding. Read in halves of 16 bits: with the two bytes
+/// of NET_IP_ALIGN in front of the frame, one of the two MACs starts at an odd half word.
+#[inline(always)]
+fn mac_at(at: usize) -> [u32; 2] {
+    let at = at as *const u16;
+    let (a, b, c) = unsafe { (*at, *at.add(1), *at.add(2)) };
+    join(a, b, c)
+}
+
+#[inline(always)]
+fn join(a: u16, b: u16, c: u16) -> [u32; 2] {
+    if cfg!(target_endian = "little") {
+        [a as u32 | (b as u32) << 16, c as u32]
+    } else {
+        [(a as u32) << 16 | b as u32, (c as u32) << 16]
+    }
+}
+
+/// Copies bytes of the packet, wherever they lie; `None` if the packet ends before.
+#[inline(always)]
+fn load<T: Copy>(skb: *mut __sk_buff, offset: u32) -> Option<T> {
+    let mut into = MaybeUninit::<T>::uninit();
+    let refused = unsafe { bpf_skb_load_bytes(skb.cast(), offset, into.as_mut_ptr().cast(), size_of::<T>() as u32) };
+    if refused == 0 { Some(unsafe { into.assume_init() }) } else { None }
+}
+
+/// A frame with tags in its payload, or whose headers do not lie in the linear part.
+#[inline(always)]
+fn unusual<const UP: bool>(skb: *mut __sk_buff) {
+    cold_path();
+    let Some(mac) = load::<[u16; 3]>(skb, if UP { 6 } else { 0 }) else { return };
+    let mac = join(mac[0], mac[1], mac[2]);
+    let mut tags = 0;
+    let mut kind;
+    loop {
+        kind = match load::<u16>(skb, 12 + tags) {
+            Some(kind) => kind,
+            None => return,
+        };
+        if (kind != VLAN && kind != QINQ) || tags == 2 * TAG_LEN {
+            break;
+        }
+        tags += TAG_LEN;
+    }
+    let start = ETH_LEN + tags;
+    if kind == IPV4 {
+        let Some([source, destination]) = load::<[u32; 2]>(skb, start + 12) else {
+            return uncounted(TRUNCATED, 1, unsafe { (*skb).len } as u64);
+        };
+        let (host, peer) = if UP { (source, destination) } else { (destination, source) };
+        if !classify::never_internet4(peer) {
+            tail4::<UP>(skb, host, peer, mac, tags);
+        }
+    } else if kind == IPV6 {
+        let Some([source, destination]) = load::<[[u32; 4]; 2]>(skb, start + 8) else {
+            return uncounted(TRUNCATED, 1, unsafe { (*skb).len } as u64);
+        };
+        let (host, peer) = if UP { (source, destination) } else { (destination, source) };
+        if !classify::never_internet6(peer) {
+            tail6::<UP>(skb, host, peer, mac, tags);
+        }
+    }
+}
+
+/// Adds an entry of an older table to the one in use; run by the daemon, never attached.
+///
+/// Only a program can do that while packets flow: an update from user space replaces what it has not seen. The made-up
+/// frame is: address family (4 or 6, 32 bits), key (padded to the IPv6 key), value; see `layout`. Answers 0 if the entry
+/// found room.
+#[classifier]
+pub fn gatemeter_add(ctx: TcContext) -> i32 {
+    let skb = ctx.skb.skb;
+    let Some(family) = load::<u32>(skb, ADD_FAMILY as u32) else { return 1 };
+    let Some(value) = load::<[u64; VALUE / 8]>(skb, ADD_VALUE as u32) else { return 1 };
+    let done = if family == 4 {
+        let Some(key) = load::<[u32; KEY4 / 4]>(skb, ADD_KEY as u32) else { return 1 };
+        merge(&HOSTS4, &key, &value)
+    } else {
+        let Some(key) = load::<[u32; KEY6 / 4]>(skb, ADD_KEY as u32) else { return 1 };
+        merge(&HOSTS6, &key, &value)
+    };
+    !done as i32
+}
+
+#[inline(always)]
+fn merge<const K: usize>(
+    table: &PerCpuHashMap<[u32; K], [u64; VALUE / 8]>,
+    key: &[u32; K],
+    value: &[u64; VALUE / 8],
+) -> bool {
+    if table.insert(key, value, BPF_NOEXIST as u64).is_ok() {
+        return true;
+    }
+    let Some(into) = table.get_ptr_mut(key) else { return false };
+    unsafe { (*into)[0] += value[0] };
+    unsafe { (*into)[1] += value[1] };
+    unsafe { (*into)[2] += value[2] };
+    unsafe { (*into)[3] += value[3] };
+    true
+}
+
+/// A word of the configuration.
+#[inline(always)]
+fn config(word: usize) -> u32 {
+    unsafe { read_volatile((GM_CONFIG.0.get() as *const u32).add(word)) }
+}
+
+/// Where the rules in force for this packet's interface start, if it is accounted and its VLAN is not.
+#[inline(always)]
+fn rules(skb: *mut __sk_buff) -> Option<usize> {
+    let ifindex = unsafe { (*skb).ifindex };
+    let mut slot = 0;
+    while slot < SLOTS {
+        let base = slot * SLOT_WORDS;
+        if config(base + SLOT_IFINDEX) == ifindex {
+            let active = (config(base + SLOT_ACTIVE) & 1) as usize;
+            return Some(base + SLOT_RULES + active * RULES_WORDS);
+        }
+        slot += 1;
+    }
+    None
+}
+
+#[inline(always)]
+fn in_list4(address: u32, len: u32, most: usize, start: usize) -> bool {
+    let mut i = 0;
+    while i < most {
+        if i >= len as usize {
+            return false;
+        }
+        if classify::within4(address, config(start + 2 * i), config(start + 2 * i + 1)) {
+            return true;
+        }
+        i += 1;
+    }
+    false
+}
+
+#[inline(always)]
+fn in_list6(address: [u32; 4], len: u32, most: usize, start: usize) -> bool {
+    let mut i = 0;
+    while i < most {
+        if i >= len as usize {
+            return false;
+        }
+        let at = start + 8 * i;
+        let network = [config(at), config(at + 1), config(at + 2), config(at + 3)];
+        let mask = [config(at + 4), config(at + 5), config(at + 6), config(at + 7)];
+        if classify::within6(address, network, mask) {
+            return true;
+        }
+        i += 1;
+    }
+    false
+}
+
+#[inline(always)]
+fn tail4<const UP: bool>(skb: *mut __sk_buff, host: u32, peer: u32, mac: [u32; 2], tags: u32) {
+    let Some(rules) = rules(skb) else { return };
+    if !in_list4(host, config(rules + RULES_LAN4_LEN), LAN, rules + RULES_LAN4) {
+        return;
+    }
+    if in_list4(peer, config(rules + RULES_LOCAL4_LEN), LOCAL, rules + RULES_LOCAL4) {
+        return;
+    }
+    let bytes = unsafe { (*skb).len } as u64 - tags as u64;
+    add::<3, UP>(&HOSTS4, &[host, mac[0], mac[1]], bytes, 1);
+}
+
+#[inline(always)]
+fn tail6<const UP: bool>(skb: *mut __sk_buff, host: [u32; 4], peer: [u32; 4], mac: [u32; 2], tags: u32) {
+    let Some(rules) = rules(skb) else { return };
+    if !in_list6(host, config(rules + RULES_LAN6_LEN), LAN, rules + RULES_LAN6) {
+        return;
+    }
+    if in_list6(peer, config(rules + RULES_LOCAL6_LEN), LOCAL, rules + RULES_LOCAL6) {
+        return;
+    }
+    let bytes = unsafe { (*skb).len } as u64 - tags as u64;
+    add::<6, UP>(&HOSTS6, &[host[0], host[1], host[2], host[3], mac[0], mac[1]], bytes, 1);
+}
+
+#[inline(always)]
+fn add<const K: usize, const UP: bool>(
+    table: &PerCpuHashMap<[u32; K], [u64; VALUE / 8]>,
+    key: &[u32; K],
+    bytes: u64,
+    packets: u64,
+) {
+    let (b, p) = if UP { (UP_BYTES, UP_PACKETS) } else { (DOWN_BYTES, DOWN_PACKETS) };
+    if let Some(value) = table.get_ptr_mut(key) {
+        unsafe { (*value)[b] += bytes };
+        unsafe { (*value)[p] += packets };
+        return;
+    }
+    cold_path();
+    let first = if UP { [0, bytes, 0, packets] } else { [bytes, 0, packets, 0] };
+    if table.insert(key, first, BPF_NOEXIST as u64).is_ok() {
+        return;
+    }
+    // Another CPU was first, or there is no room.
+    if let Some(value) = table.get_ptr_mut(key) {
+        unsafe { (*value)[b] += bytes };
+        unsafe { (*value)[p] += packets };
+        return;
+    }
+    uncounted(TABLE_FULL, packets, bytes);
+}
+
+#[inline(always)]
+fn uncounted(entry: u32, packets: u64, bytes: u64) {
+    if let Some(value) = UNCOUNTED.get_ptr_mut(entry) {
+        unsafe { (*value)[0] += packets };
+        unsafe { (*value)[1] += bytes };
+    }
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

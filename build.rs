@@ -1,0 +1,23 @@
+//! Tells the program what it was built for and from, and which kernel object it embeds: the committed one of the
+//! target's byte order, or the one under `GATEMETER_BPF_OBJECT_DIR`, which lets the tests run on objects that were
+//! rebuilt by another toolchain.
+
+use std::env;
+use std::path::PathBuf;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed=GATEMETER_REVISION");
+    let target = env::var("TARGET").unwrap_or_else(|_| "unknown".into());
+    println!("cargo::rustc-env=GATEMETER_TARGET={target}");
+
+    let name = match env::var("CARGO_CFG_TARGET_ENDIAN").as_deref() {
+        Ok("big") => "gatemeter.bpfeb.o",
+        _ => "gatemeter.bpfel.o",
+    };
+    let committed = || PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("bpf");
+    let object = env::var_os("GATEMETER_BPF_OBJECT_DIR").map_or_else(committed, PathBuf::from).join(name);
+    println!("cargo::rerun-if-env-changed=GATEMETER_BPF_OBJECT_DIR");
+    println!("cargo::rerun-if-changed={}", object.display());
+    println!("cargo::rustc-env=GATEMETER_BPF_OBJECT={}", object.display());
+}

@@ -1,0 +1,350 @@
+//! Table entries and rules of the kernel program, bytes to values and back. No I/O.
+//!
+//! The layout is the program's own file, `bpf/src/layout.rs`. Counters and word counts are in the byte order of the
+//! machine; addresses, MACs and masks are bytes as on the wire, which the program compares as it finds them.
+
+#![deny(clippy::indexing_slicing)]
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::bytes;
+use crate::error::Malformed;
+
+/// Sizes and offsets shared with the kernel program.
+#[path = "../../../bpf/src/layout.rs"]
+pub mod layout;
+
+use layout::*;
+
+/// Whose traffic an entry counts: a MAC under one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostKey {
+    /// Ethernet address, as in the frame.
+    pub mac: [u8; 6],
+    /// IPv4 or IPv6 address.
+    pub addr: IpAddr,
+}
+
+/// What a host exchanged with the internet since its entry exists, seen from the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Bytes to the host.
+    pub download_bytes: u64,
+    /// Packets to the host.
+    pub download_packets: u64,
+    /// Bytes from the host.
+    pub upload_bytes: u64,
+    /// Packets from the host.
+    pub upload_packets: u64,
+}
+
+/// Packets and their bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Amount {
+    /// Packets, as [`Count`] has them.
+    pub packets: u64,
+    /// Bytes, as [`Count`] has them.
+    pub bytes: u64,
+}
+
+/// What a packet counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Count {
+    /// What the interface itself counts: one packet, its bytes with the Ethernet header, without VLAN tags.
+    #[default]
+    L2,
+    /// What is on the wire: each segment of an aggregated packet with its own headers.
+    Wire,
+}
+
+/// Who is accounted on one interface, and who is not the internet to them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rules {
+    /// IPv4 prefixes whose hosts are accounted on this interface.
+    pub lan4: Vec<(Ipv4Addr, u8)>,
+    /// IPv6 prefixes whose hosts are accounted on this interface.
+    pub lan6: Vec<(Ipv6Addr, u8)>,
+    /// IPv4 peers that are not the internet: every LAN prefix and the router's own addresses. `lan4` and the ranges
+    /// that never are the internet need not be named.
+    pub local4: Vec<(Ipv4Addr, u8)>,
+    /// IPv6 peers that are not the internet, likewise.
+    pub local6: Vec<(Ipv6Addr, u8)>,
+    /// VLAN ids whose frames pass this interface but are accounted on a VLAN device of their own.
+    pub skip_vlans: Vec<u16>,
+    /// What a packet counts.
+    pub count: Count,
+}
+
+impl Counters {
+    /// Adds another count of the same host.
+    pub fn add(&mut self, other: &Counters) {
+        self.download_bytes = self.download_bytes.wrapping_add(other.download_bytes);
+        self.download_packets = self.download_packets.wrapping_add(other.download_packets);
+        self.upload_bytes = self.upload_bytes.wrapping_add(other.upload_bytes);
+        self.upload_packets = self.upload_packets.wrapping_add(other.upload_packets);
+    }
+}
+
+/// Decodes a key of the IPv4 or of the IPv6 table, told apart by its length.
+pub fn key(raw: &[u8]) -> Result<HostKey, Malformed> {
+    if raw.len() == KEY4 {
+        let addr = Ipv4Addr::from(bytes::take::<4>(raw, 0, "IPv4 address of a host")?);
+        Ok(HostKey { mac: bytes::take(raw, 4, "MAC of a host")?, addr: addr.into() })
+    } else {
+        let addr = Ipv6Addr::from(bytes::take::<16>(raw, 0, "IPv6 address of a host")?);
+        Ok(HostKey { mac: bytes::take(raw, 16, "MAC of a host")?, addr: addr.into() })
+    }
+}
+
+/// Encodes a key; its length says which table it belongs to.
+pub fn key_bytes(key: &HostKey) -> Vec<u8> {
+    let mut raw = Vec::with_capacity(KEY6);
+    match key.addr {
+        IpAddr::V4(addr) => raw.extend(addr.octets()),
+        IpAddr::V6(addr) => raw.extend(addr.octets()),
+    }
+    raw.extend(key.mac);
+    raw.extend([0, 0]);
+    raw
+}
+
+/// The frame that makes the program add an entry of an older table to the one in use.
+pub fn add_frame(key: &[u8], counters: &Counters) -> Vec<u8> {
+    let mut frame = Words(vec![0; ADD]);
+    frame.put(ADD_FAMILY, &(if key.len() == KEY4 { 4u32 } else { 6 }).to_ne_bytes());
+    frame.put(ADD_KEY, key);
+    let value = [
+        (DOWN_BYTES, counters.download_bytes),
+        (UP_BYTES, counters.upload_bytes),
+        (DOWN_PACKETS, counters.download_packets),
+        (UP_PACKETS, counters.upload_packets),
+    ];
+    for (index, number) in value {
+        frame.put(ADD_VALUE + index * 8, &number.to_ne_bytes());
+    }
+    frame.0
+}
+
+/// Sums a value over the CPUs; `raw` holds one value per possible CPU.
+pub fn counters(raw: &[u8]) -> Result<Counters, Malformed> {
+    let mut sum = Counters::default();
+    for cpu in raw.chunks(VALUE) {
+        sum.add(&Counters {
+            download_bytes: bytes::ne64(cpu, DOWN_BYTES * 8, "download bytes")?,
+            download_packets: bytes::ne64(cpu, DOWN_PACKETS * 8, "download packets")?,
+            upload_bytes: bytes::ne64(cpu, UP_BYTES * 8, "upload bytes")?,
+            upload_packets: bytes::ne64(cpu, UP_PACKETS * 8, "upload packets")?,
+        });
+    }
+    Ok(sum)
+}
+
+/// Sums an entry of the table of what could not be counted; `raw` holds one value per possible CPU.
+pub fn amount(raw: &[u8]) -> Result<Amount, Malformed> {
+    let mut sum = Amount::default();
+    for cpu in raw.chunks(UNCOUNTED_VALUE) {
+        sum.packets = sum.packets.wrapping_add(bytes::ne64(cpu, 0, "uncounted packets")?);
+        sum.bytes = sum.bytes.wrapping_add(bytes::ne64(cpu, 8, "uncounted bytes")?);
+    }
+    Ok(sum)
+}
+
+/// How near to a carry a number must be to be read again: 256 MiB, more than a CPU moves between its two halves.
+const CARRY: u32 = 1 << 28;
+
+/// Whether any 64-bit number in `raw` may have been copied while a carry went from its low to its high half.
+///
+/// A 32-bit machine adds and copies the halves one after the other. The result can only be wrong (by 2^32) if the low
+/// half is close to its wrap, so all other values need no second look.
+pub fn may_be_torn(raw: &[u8]) -> bool {
+    raw.chunks_exact(8).any(|number| match bytes::ne64(number, 0, "counter") {
+        Ok(number) => {
+            let low = number as u32;
+            (number > u64::from(CARRY) && low < CARRY) || low >= u32::MAX - CARRY
+        }
+        Err(_) => false,
+    })
+}
+
+/// Whether two copies of the same value, taken one after the other, prove each other whole: no number runs backwards
+/// or leaps by 2^31, as a torn one would.
+pub fn agree(first: &[u8], second: &[u8]) -> bool {
+    first.len() == second.len()
+        && first.chunks_exact(8).zip(second.chunks_exact(8)).all(|(first, second)| {
+            let first = bytes::ne64(first, 0, "counter");
+            let second = bytes::ne64(second, 0, "counter");
+            matches!((first, second), (Ok(first), Ok(second)) if second.wrapping_sub(first) < 1 << 31)
+        })
+}
+
+/// Why rules cannot be handed to the kernel program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BadRules {
+    /// A prefix longer than its address.
+    Length {
+        /// The prefix as written.
+        prefix: String,
+    },
+    /// More prefixes than fit, after those that add nothing were left out.
+    TooMany {
+        /// Which list: `IPv4 LAN`, `local IPv6`...
+        list: &'static str,
+        /// How many are left.
+        count: usize,
+        /// How many fit.
+        most: usize,
+    },
+}
+
+impl std::fmt::Display for BadRules {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            BadRules::Length { prefix } => write!(f, "{prefix} is longer than an address"),
+            BadRules::TooMany { list, count, most } => write!(f, "{count} {list} prefixes, at most {most} fit"),
+        }
+    }
+}
+
+/// Encodes rules as one rule set of the program's configuration.
+pub fn rules(rules: &Rules) -> Result<Vec<u8>, BadRules> {
+    let mut lan4 = Vec::new();
+    let mut local4 = Vec::new();
+    let mut lan6 = Vec::new();
+    let mut local6 = Vec::new();
+    for (addr, len) in &rules.lan4 {
+        let prefix = prefix(addr.octets(), *len).ok_or_else(|| too_long(addr, *len))?;
+        lan4.push(prefix);
+        local4.push(prefix);
+    }
+    for (addr, len) in &rules.local4 {
+        local4.push(prefix(addr.octets(), *len).ok_or_else(|| too_long(addr, *len))?);
+    }
+    for (addr, len) in &rules.lan6 {
+        let prefix = prefix(addr.octets(), *len).ok_or_else(|| too_long(addr, *len))?;
+        lan6.push(prefix);
+        local6.push(prefix);
+    }
+    for (addr, len) in &rules.local6 {
+        local6.push(prefix(addr.octets(), *len).ok_or_else(|| too_long(addr, *len))?);
+    }
+    local4.retain(|prefix| !NEVER_INTERNET4.iter().any(|never| covers(never, prefix)));
+    local6.retain(|prefix| !NEVER_INTERNET6.iter().any(|never| covers(never, prefix)));
+    reduce(&mut lan4);
+    reduce(&mut lan6);
+    reduce(&mut local4);
+    reduce(&mut local6);
+
+    let mut set = Words(vec![0; RULES_WORDS * 4]);
+    set.number(RULES_WIRE, (rules.count == Count::Wire) as usize);
+    set.list(RULES_LAN4_LEN, RULES_LAN4, &lan4, LAN, "IPv4 LAN")?;
+    set.list(RULES_LOCAL4_LEN, RULES_LOCAL4, &local4, LOCAL, "local IPv4")?;
+    set.list(RULES_LAN6_LEN, RULES_LAN6, &lan6, LAN, "IPv6 LAN")?;
+    set.list(RULES_LOCAL6_LEN, RULES_LOCAL6, &local6, LOCAL, "local IPv6")?;
+    let mut skip = [0u32; 4096 / 32];
+    for id in &rules.skip_vlans {
+        if let Some(word) = skip.get_mut(usize::from(*id) / 32) {
+            *word |= 1 << (id % 32);
+            set.number(RULES_SKIPS, 1);
+        }
+    }
+    for (i, word) in skip.iter().enumerate() {
+        set.put((RULES_SKIP + i) * 4, &word.to_ne_bytes());
+    }
+    Ok(set.0)
+}
+
+fn too_long(addr: &dyn std::fmt::Display, len: u8) -> BadRules {
+    BadRules::Length { prefix: format!("{addr}/{len}") }
+}
+
+/// Network bytes and length of a prefix.
+type Prefix<const N: usize> = ([u8; N], u8);
+
+/// What the program takes as never the internet by itself; a prefix inside of these need not be listed.
+const NEVER_INTERNET4: [Prefix<4>; 8] = [
+    ([0, 0, 0, 0], 8),
+    ([10, 0, 0, 0], 8),
+    ([100, 64, 0, 0], 10),
+    ([127, 0, 0, 0], 8),
+    ([169, 254, 0, 0], 16),
+    ([172, 16, 0, 0], 12),
+    ([192, 168, 0, 0], 16),
+    ([224, 0, 0, 0], 3),
+];
+const NEVER_INTERNET6: [Prefix<16>; 3] = [
+    ([0xfc, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 7),
+    ([0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 10),
+    ([0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 8),
+];
+
+fn mask<const N: usize>(len: u8) -> [u8; N] {
+    let mut mask = [0; N];
+    for (i, byte) in mask.iter_mut().enumerate() {
+        let bits = (usize::from(len)).saturating_sub(i * 8).min(8);
+        *byte = !(0xffu16 >> bits) as u8;
+    }
+    mask
+}
+
+fn masked<const N: usize>(addr: [u8; N], len: u8) -> [u8; N] {
+    let mut network = addr;
+    for (byte, mask) in network.iter_mut().zip(mask::<N>(len)) {
+        *byte &= mask;
+    }
+    network
+}
+
+fn prefix<const N: usize>(addr: [u8; N], len: u8) -> Option<Prefix<N>> {
+    (usize::from(len) <= N * 8).then(|| (masked(addr, len), len))
+}
+
+fn covers<const N: usize>(outer: &Prefix<N>, inner: &Prefix<N>) -> bool {
+    outer.1 <= inner.1 && masked(inner.0, outer.1) == outer.0
+}
+
+/// Leaves out every prefix that lies in another.
+fn reduce<const N: usize>(prefixes: &mut Vec<Prefix<N>>) {
+    prefixes.sort_by_key(|(network, len)| (*len, *network));
+    let mut kept: Vec<Prefix<N>> = Vec::new();
+    for prefix in prefixes.iter() {
+        if !kept.iter().any(|outer| covers(outer, prefix)) {
+            kept.push(*prefix);
+        }
+    }
+    *prefixes = kept;
+}
+
+/// A rule set being written, addressed by words.
+struct Words(Vec<u8>);
+
+impl Words {
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        if let Some(room) = self.0.get_mut(at..at + bytes.len()) {
+            room.copy_from_slice(bytes);
+        }
+    }
+
+    fn number(&mut self, word: usize, value: usize) {
+        self.put(word * 4, &(value as u32).to_ne_bytes());
+    }
+
+    fn list<const N: usize>(
+        &mut self,
+        len_word: usize,
+        first: usize,
+        prefixes: &[Prefix<N>],
+        most: usize,
+        list: &'static str,
+    ) -> Result<(), BadRules> {
+        if prefixes.len() > most {
+            return Err(BadRules::TooMany { list, count: prefixes.len(), most });
+        }
+        self.number(len_word, prefixes.len());
+        for (i, (network, len)) in prefixes.iter().enumerate() {
+            let at = first * 4 + i * 2 * N;
+            self.put(at, network);
+            self.put(at + N, &mask::<N>(*len));
+        }
+        Ok(())
+    }
+}

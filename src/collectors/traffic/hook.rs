@@ -1,0 +1,173 @@
+//! Where the programs sit: a TCX link (kernel 6.6), or a filter of a clsact qdisc on older ones.
+//!
+//! Neither disturbs others: the link goes after those that are there, the filter has a priority and handle of its
+//! own, both programs always pass the packet on, and only what is ours is ever removed.
+
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact};
+use aya::programs::{Link as _, ProgramError, SchedClassifier, TcAttachType};
+
+use super::pins::{Direction, Pins};
+use crate::sys::{bpf, tc};
+
+/// Which of the two ways is in use on an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// A TCX link, kernel 6.6.
+    Tcx,
+    /// A filter of the clsact qdisc.
+    Clsact,
+}
+
+/// Priority of our filters: low, so that a filter that ends the chain does not hide packets from us.
+const PRIORITY: u16 = 7;
+/// Handle of our filters among those of the same priority.
+const HANDLE: TcHandle = TcHandle::new(0, 0x676d);
+/// Start of our programs' names.
+const NAME: &str = "gatemeter_";
+
+impl Direction {
+    fn tcx(self) -> u32 {
+        match self {
+            Direction::In => bpf::TCX_INGRESS,
+            Direction::Out => bpf::TCX_EGRESS,
+        }
+    }
+
+    fn parent(self) -> u32 {
+        match self {
+            Direction::In => tc::INGRESS,
+            Direction::Out => tc::EGRESS,
+        }
+    }
+
+    fn attach_type(self) -> TcAttachType {
+        match self {
+            Direction::In => TcAttachType::Ingress,
+            Direction::Out => TcAttachType::Egress,
+        }
+    }
+}
+
+/// Attaches by TCX, in the place of a pinned link of an earlier process if there is one; pins a new link.
+pub fn attach_tcx(
+    program: BorrowedFd<'_>,
+    ifindex: u32,
+    direction: Direction,
+    pins: Option<&Pins>,
+) -> io::Result<OwnedFd> {
+    if let Some(pins) = pins {
+        let path = pins.link(ifindex, direction);
+        if let Ok(link) = bpf::open_pin(&path) {
+            // The interface of a pinned link may be gone, and its number be another interface's.
+            if bpf::tcx_link_ifindex(link.as_fd())? == Some(ifindex) {
+                match bpf::link_update(link.as_fd(), program) {
+                    Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => {}
+                    result => return result.map(|()| link),
+                }
+            }
+            std::fs::remove_file(&path)?;
+        }
+    }
+    let link = bpf::tcx_attach(program, ifindex, direction.tcx())?;
+    if let Some(pins) = pins {
+        bpf::pin(link.as_fd(), &pins.link(ifindex, direction))?;
+    }
+    Ok(link)
+}
+
+/// Attaches by a clsact filter, in the place of an earlier process's. Adds the qdisc; answers whether it was missing.
+pub fn attach_clsact(
+    program: &mut SchedClassifier,
+    ifindex: u32,
+    ifname: &str,
+    direction: Direction,
+) -> io::Result<bool> {
+    let added = match qdisc_add_clsact(ifname) {
+        Ok(()) => true,
+        Err(error) => match tc_error(error) {
+            error if error.raw_os_error() == Some(libc::EEXIST) => false,
+            error => return Err(error),
+        },
+    };
+    let there = tc::filters(ifindex, direction.parent())?.iter().any(is_ours);
+    let attached = if there {
+        let link = SchedClassifierLink::attached(ifname, direction.attach_type(), PRIORITY, HANDLE, None)?;
+        program.attach_to_link(link)
+    } else {
+        let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
+        program.attach_with_options(ifname, direction.attach_type(), TcAttachOptions::Netlink(options))
+    };
+    let link = attached.and_then(|id| program.take_link(id)).map_err(program_error)?;
+    // The filter stays when this process ends; it is removed by name when that is wanted.
+    std::mem::forget(link);
+    Ok(added)
+}
+
+/// Removes our filters from an interface; answers how many there were.
+pub fn detach_clsact(ifindex: u32, ifname: &str) -> io::Result<usize> {
+    let mut removed = 0;
+    for direction in Direction::BOTH {
+        if tc::filters(ifindex, direction.parent())?.iter().any(is_ours) {
+            SchedClassifierLink::attached(ifname, direction.attach_type(), PRIORITY, HANDLE, None)?
+                .detach()
+                .map_err(program_error)?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// Whether one of our filters is on the interface.
+pub fn has_clsact(ifindex: u32) -> bool {
+    Direction::BOTH
+        .iter()
+        .any(|direction| tc::filters(ifindex, direction.parent()).is_ok_and(|filters| filters.iter().any(is_ours)))
+}
+
+/// Removes the clsact qdisc unless somebody's filter is still there; answers whether it did.
+pub fn remove_empty_clsact(ifindex: u32) -> io::Result<bool> {
+    for direction in Direction::BOTH {
+        if !tc::filters(ifindex, direction.parent())?.is_empty() {
+            return Ok(false);
+        }
+    }
+    tc::remove_clsact(ifindex).map(|()| true)
+}
+
+fn is_ours(filter: &tc::Filter) -> bool {
+    filter.kind == "bpf"
+        && filter.priority == PRIORITY
+        && filter.handle == u32::from(HANDLE)
+        && filter.name.starts_with(NAME)
+}
+
+fn tc_error(error: TcError) -> io::Error {
+    match error {
+        TcError::IoError(error) => error,
+        TcError::NetlinkError(error) => match error.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::other(error.to_string()),
+        },
+        error => io::Error::other(error.to_string()),
+    }
+}
+
+fn program_error(error: ProgramError) -> io::Error {
+    match error {
+        ProgramError::TcError(error) => tc_error(error),
+        ProgramError::SyscallError(error) => error.io_error,
+        error => io::Error::other(error.to_string()),
+    }
+}
+
+impl std::fmt::Display for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Hook::Tcx => "tcx",
+            Hook::Clsact => "clsact",
+        })
+    }
+}
