@@ -5,6 +5,8 @@
 
 use argh::FromArgs;
 
+use crate::words::nearest;
+
 /// Measures a home network from its router and hands the figures to Prometheus.
 #[derive(FromArgs, Debug, Default, Clone)]
 #[argh(help_triggers("-h", "--help"))]
@@ -66,6 +68,14 @@ pub struct Args {
     pub command: Option<Command>,
 }
 
+impl Args {
+    /// The collectors that `--collectors` names; nothing if the flag is not given.
+    pub fn collector_names(&self) -> Option<Vec<&str>> {
+        let list = self.collectors.as_ref()?;
+        Some(list.split(',').map(str::trim).filter(|name| !name.is_empty()).collect())
+    }
+}
+
 /// What to do instead of running as a daemon.
 #[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
 #[argh(subcommand)]
@@ -114,15 +124,44 @@ pub enum Parsed {
 
 /// Reads the words after the program's name.
 pub fn parse(words: &[&str]) -> Parsed {
-    match Args::from_args(&["gatemeter"], words) {
-        Ok(args) => Parsed::Run(Box::new(args)),
-        Err(early) if early.status.is_ok() => Parsed::Help(early.output),
-        Err(early) => {
-            // argh may answer with several lines; the contract of the command line is one.
-            let line: Vec<_> = early.output.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-            Parsed::Wrong(format!("{}; gatemeter --help lists the options", line.join(" ").trim_end_matches('.')))
-        }
+    // `help` and `help once`, which other programs taught people to type.
+    if let Some((&"help", rest)) = words.split_first() {
+        return parse(&[rest, &["--help"]].concat());
     }
+    let early = match Args::from_args(&["gatemeter"], words) {
+        Ok(args) => return Parsed::Run(Box::new(args)),
+        Err(early) if early.status.is_ok() => return Parsed::Help(early.output),
+        Err(early) => early,
+    };
+    // argh asks a command that stands behind --help for a command `help`; help about the rest is help, too.
+    if let Some(at) = words.iter().position(|word| matches!(*word, "-h" | "--help")).filter(|at| at + 1 < words.len()) {
+        return parse(words.get(..=at).unwrap_or_default());
+    }
+    let problem = match early.output.trim().strip_prefix("Unrecognized argument: ") {
+        Some(word) => not_understood(word),
+        // argh may answer with several lines; the contract of the command line is one.
+        None => early.output.split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches('.').to_owned(),
+    };
+    Parsed::Wrong(format!("{problem}; gatemeter --help lists the options"))
+}
+
+/// What is wrong with a word that is no option or command where it stands.
+fn not_understood(word: &str) -> String {
+    let help = Args::from_args(&["gatemeter"], &["--help"]).err().map(|early| early.output).unwrap_or_default();
+    let known: Vec<&str> = known_words(&help).collect();
+    if word.starts_with('-') && known.contains(&word) {
+        return format!("{word}: options of gatemeter stand before the command, as in gatemeter {word} check");
+    }
+    format!("there is no option or command '{word}'{}", nearest(word, known.into_iter()))
+}
+
+/// Options and commands in a help text, which lists each at the start of an indented line.
+fn known_words(help: &str) -> impl Iterator<Item = &str> {
+    let lists = help.lines().skip_while(|line| !line.ends_with(':')).filter_map(|line| line.strip_prefix("  "));
+    lists.flat_map(|line| {
+        let listed = line.split("  ").next().filter(|listed| !listed.starts_with(' ')).unwrap_or_default();
+        listed.split(", ").map(str::trim).filter(|word| !word.is_empty())
+    })
 }
 
 #[cfg(test)]
@@ -154,17 +193,50 @@ mod tests {
         assert_eq!(args.option, ["traffic.count=wire"]);
     }
 
+    fn wrong(words: &[&str]) -> String {
+        match parse(words) {
+            Parsed::Wrong(line) => line.strip_suffix("; gatemeter --help lists the options").unwrap().to_owned(),
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
-    fn an_unknown_flag_is_answered_in_one_line() {
-        let Parsed::Wrong(line) = parse(&["--frobnicate"]) else { panic!("accepted") };
-        assert_eq!(line, "Unrecognized argument: --frobnicate; gatemeter --help lists the options");
-        let Parsed::Wrong(line) = parse(&["-p"]) else { panic!("accepted") };
-        assert!(!line.contains('\n'), "{line}");
+    fn an_unknown_word_is_answered_with_the_nearest_one_in_one_line() {
+        assert_eq!(wrong(&["--frobnicate"]), "there is no option or command '--frobnicate'");
+        assert_eq!(wrong(&["--textfil"]), "there is no option or command '--textfil', did you mean '--textfile'?");
+        assert_eq!(wrong(&["chek"]), "there is no option or command 'chek', did you mean 'check'?");
+        assert_eq!(wrong(&["check", "now"]), "there is no option or command 'now'");
+        assert_eq!(wrong(&["-p"]), "No value provided for option '-p'");
+    }
+
+    #[test]
+    fn an_option_behind_the_command_is_told_its_place() {
+        let line = "-e: options of gatemeter stand before the command, as in gatemeter -e check";
+        assert_eq!(wrong(&["check", "-e"]), line);
+        assert_eq!(wrong(&["clean", "--textfile"]), line.replace("-e", "--textfile"));
+    }
+
+    #[test]
+    fn the_known_words_are_all_options_and_commands() {
+        let Parsed::Help(help) = parse(&["-h"]) else { panic!("not help") };
+        let known: Vec<&str> = known_words(&help).collect();
+        for word in ["-c", "--config", "-4", "--subnet4", "--collectors", "--textfile-dir", "-V", "once", "check", "clean"] {
+            assert!(known.contains(&word), "{word} not in {known:?}");
+        }
+        assert!(known.iter().all(|word| !word.contains(' ')), "{known:?}");
     }
 
     #[test]
     fn help_is_not_an_error() {
         let Parsed::Help(text) = parse(&["--help"]) else { panic!("not help") };
         assert!(text.contains("--textfile-dir"), "{text}");
+        for words in [&["help"][..], &["--help", "check"], &["-t", "5", "-h", "-p"]] {
+            let Parsed::Help(same) = parse(words) else { panic!("{words:?} is not help") };
+            assert_eq!(same, text);
+        }
+        let (Parsed::Help(once), Parsed::Help(same)) = (parse(&["once", "-h"]), parse(&["help", "once"])) else {
+            panic!("not help")
+        };
+        assert!(once.contains("openmetrics") && once == same, "{once}");
     }
 }

@@ -6,45 +6,42 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use crate::cli::{Args, Once};
-use crate::collectors::{ALL, Collector, Finding, Row, SECTIONS, Verdict, selected};
+use crate::collectors::{ALL, Collector, Finding, Row, SECTIONS, Verdict};
 use crate::config::Config;
 use crate::config::daemon::Settings;
 use crate::daemon::pages::{Pages, Reader, file_names};
-use crate::daemon::textfiles;
+use crate::daemon::{Plan, textfiles};
 use crate::error::{Error, Result};
-use crate::logger;
+use crate::logger::{self, DAEMON};
 use crate::metrics::Page;
 use crate::metrics::store::Store;
 use crate::outputs::http::{self, Server};
 use crate::outputs::prometheus::Dialect;
-use crate::supervisor::{Shared, Status};
+use crate::supervisor::{SHORTEST_DEADLINE, Shared, Status, guard};
 
-/// One collection to stdout. What could be collected is printed even if something else failed.
-pub fn once(args: &Args, once: &Once) -> Result<()> {
+/// One collection to stdout. What could be collected is printed even if something else failed, which is logged and
+/// makes this false.
+pub fn once(args: &Args, once: &Once) -> Result<bool> {
     let dialect = match once.format.as_str() {
         "prometheus" => Dialect::Text,
         "openmetrics" => Dialect::OpenMetrics,
         other => return Err(Error::invalid("-f", format!("'{other}' is not a format, expected prometheus or openmetrics"))),
     };
-    let config = Config::load(args, SECTIONS)?;
-    let settings = Settings::read(&config)?;
-    logger::install(settings.log_format, settings.log_level.min(log::LevelFilter::Warn));
     let named: Vec<&str> = once.collectors.iter().map(String::as_str).collect();
-    let flag: Option<Vec<&str>> = args.collectors.as_ref().map(|list| list.split(',').map(str::trim).collect());
-    let rows = match (named.is_empty(), &flag) {
-        (false, _) => selected(&config, Some(&named), "once")?,
-        (true, Some(flag)) => selected(&config, Some(flag), "--collectors")?,
-        (true, None) => selected(&config, None, "")?,
-    };
+    let Plan { config, settings, rows } = Plan::load(args, (!named.is_empty()).then_some((&named, "once")))?;
+    logger::install(settings.log_format, settings.log_level.min(log::LevelFilter::Warn));
+    for warning in &config.warnings {
+        log::warn!(target: DAEMON, "{warning}");
+    }
     for row in &rows {
         (row.prepare)(&config);
     }
     let statuses: Vec<_> = rows.iter().map(|row| Status::new(row.name)).collect();
     let shared = Rc::new(Shared { store: Store::new(rows.iter().map(|row| row.name)), changed: Box::new(|| {}) });
-    let mut failure = None;
     for (row, status) in rows.iter().zip(&statuses) {
         let begun = Instant::now();
-        match smol::block_on(collect(row, &config)) {
+        let done = smol::block_on(guard("collect once", SHORTEST_DEADLINE, || collect(row, &config)));
+        match done.and_then(|page| page) {
             Ok(mut page) => {
                 shared.store.publish(row.name, &mut page);
                 status.up.set(true);
@@ -53,14 +50,14 @@ pub fn once(args: &Args, once: &Once) -> Result<()> {
             Err(error) => {
                 log::error!(target: row.name, "{error}");
                 status.errors.set(1);
-                failure = Some(error);
             }
         }
         status.duration.set(begun.elapsed());
         status.tried.set(true);
     }
+    let all_up = statuses.iter().all(|status| status.up.get());
     print(&Pages::new(shared, statuses).whole(dialect, Reader::File, None))?;
-    failure.map_or(Ok(()), Err)
+    Ok(all_up)
 }
 
 async fn collect(row: &Row, config: &Config) -> Result<Page> {
@@ -73,15 +70,15 @@ async fn collect(row: &Row, config: &Config) -> Result<Page> {
 
 /// Prints what will run, on what, and what this system lacks for it; false if something is broken.
 pub fn check(args: &Args) -> Result<bool> {
-    let config = Config::load(args, SECTIONS)?;
-    let settings = Settings::read(&config)?;
-    let flag: Option<Vec<&str>> = args.collectors.as_ref().map(|list| list.split(',').map(str::trim).collect());
-    let rows = selected(&config, flag.as_deref(), "--collectors")?;
+    let Plan { config, settings, rows } = Plan::load(args, None)?;
     let mut lines: Vec<(&str, Finding)> = Vec::new();
     lines.push(("config", match &config.file {
         Some(file) => Finding::ok(format!("{} is read", file.display())),
         None => Finding::ok("no configuration file: built-in defaults and flags"),
     }));
+    if !settings.enabled {
+        lines.push(("config", Finding::note("main.enabled is 0: the daemon would end at once")));
+    }
     lines.extend(config.warnings.iter().map(|warning| ("config", Finding::note(warning.clone()))));
     for file in settings.textfile.iter().chain(&settings.textfile_dir) {
         lines.push(("output", directory(file, settings.textfile_dir.as_ref() == Some(file))));
@@ -162,7 +159,8 @@ pub fn clean(args: &Args) -> Result<()> {
     failure.map_or(Ok(()), Err)
 }
 
-fn print(text: &str) -> Result<()> {
+/// Prints to stdout.
+pub fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // A reader that has seen enough, such as head, is no failure.

@@ -8,6 +8,8 @@
 
 pub mod error;
 
+pub mod words;
+
 pub mod bytes;
 
 pub mod net;

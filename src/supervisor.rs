@@ -22,7 +22,7 @@ use crate::metrics::store::Store;
 use crate::sys::clock;
 
 /// Shortest time a collection or an opening may take before it counts as hung.
-const SHORTEST_DEADLINE: Duration = Duration::from_secs(10);
+pub const SHORTEST_DEADLINE: Duration = Duration::from_secs(10);
 /// First pause before a failed collector is tried again; it doubles with each failure.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause before a failed collector is tried again.
@@ -267,9 +267,9 @@ impl Task {
 }
 
 /// Runs a collector's work under a deadline. The outer error is a hang or a panic, the inner one the work's own.
-async fn guard<F>(what: &str, deadline: Duration, start: impl FnOnce() -> F) -> Result<Result<()>>
+pub async fn guard<F, T>(what: &str, deadline: Duration, start: impl FnOnce() -> F) -> Result<Result<T>>
 where
-    F: Future<Output = Result<()>>,
+    F: Future<Output = Result<T>>,
 {
     let work = async {
         // The first part of the work may run when it is started, so starting it is guarded too.

@@ -83,7 +83,8 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
     if let Some(number) = text.strip_prefix(':') {
         return Ok(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port(number)?));
     }
-    if let Ok(addr) = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    if let Ok(addr) = bare.parse::<IpAddr>() {
         return Ok(SocketAddr::new(addr, DEFAULT_PORT));
     }
     let (addr, number) = text.rsplit_once(':').ok_or_else(wrong)?;
@@ -131,7 +132,9 @@ mod tests {
         ] {
             assert_eq!(listen(text).unwrap().to_string(), want, "{text}");
         }
-        assert!(listen("router.lan:9999").is_err());
+        for text in ["router.lan:9999", "[::1", "192.168.1.1]", "[[::1]]", "", "[]"] {
+            assert!(listen(text).is_err(), "{text}");
+        }
         assert_eq!(listen("[::]:0").unwrap_err(), "'0' is not a port, expected 1 to 65535");
     }
 

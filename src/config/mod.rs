@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use crate::cli::Args;
 use crate::error::{Error, Result};
+use crate::words::nearest;
 use schema::{OptionSpec, SectionSpec};
 use uci::{Package, Value};
 
@@ -270,9 +271,10 @@ impl<'a> Item<'a> {
 
     /// A whole number within a range, both ends included.
     pub fn number(&self, low: u32, high: u32) -> Result<u32> {
-        self.parse(|text| match text.parse() {
-            Ok(number) if (low..=high).contains(&number) => Ok(number),
-            Ok(_) | Err(_) => Err(format!("'{text}' is out of range, expected a whole number from {low} to {high}")),
+        self.parse(|text| match text.parse::<i64>() {
+            Ok(number) if (i64::from(low)..=i64::from(high)).contains(&number) => Ok(number as u32),
+            Ok(_) => Err(format!("'{text}' is out of range, expected a whole number from {low} to {high}")),
+            Err(_) => Err(format!("'{text}' is not a whole number, expected one from {low} to {high}")),
         })
     }
 
@@ -287,7 +289,11 @@ impl<'a> Item<'a> {
             Some((_, choice)) => Ok(*choice),
             None => {
                 let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
-                Err(format!("'{text}' is not one of its values, expected {}", words.join(" or ")))
+                let words = match words.split_last() {
+                    Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+                    _ => words.concat(),
+                };
+                Err(format!("'{text}' is not one of its values, expected {words}"))
             }
         })
     }
@@ -320,41 +326,6 @@ impl<'a> Item<'a> {
             Some(Origin::Default) | None => Error::invalid(name, problem),
         }
     }
-}
-
-/// ", did you mean 'x'?" for the nearest known word, if one is near enough to be meant.
-pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let limit = (word.chars().count() / 3).clamp(1, 3);
-    known
-        .map(|candidate| (edits(word, candidate), candidate))
-        .filter(|(edits, _)| *edits <= limit)
-        .min_by_key(|(edits, _)| *edits)
-        .map(|(_, candidate)| format!(", did you mean '{candidate}'?"))
-        .unwrap_or_default()
-}
-
-/// Levenshtein distance: how many letters differ.
-fn edits(a: &str, b: &str) -> usize {
-    // A word from a file may be megabytes long; one that long is near to nothing we know.
-    if a.len() > 64 {
-        return usize::MAX;
-    }
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (to, cell) in b.iter().zip(row.iter_mut().skip(1)) {
-            let above = *cell;
-            left = (diagonal + usize::from(from != *to)).min(above + 1).min(left + 1);
-            diagonal = above;
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ fn a_bad_value_is_reported_with_file_and_line_or_with_its_flag() {
     let file = File::new("bad", "config traffic\n\toption count l2\n\toption max_hosts many\n");
     let error = hosts(&file.load(|_| {}).unwrap()).unwrap_err();
     let want = format!(
-        "{}:3: option traffic.max_hosts: 'many' is out of range, expected a whole number from 1 to 65536",
+        "{}:3: option traffic.max_hosts: 'many' is not a whole number, expected one from 1 to 65536",
         file.0.display()
     );
     #[cfg(not(feature = "libuci"))]
@@ -126,11 +126,4 @@ fn sections_that_may_be_many_are_all_kept() {
     let config = file.load(|_| {}).unwrap();
     let hosts: Vec<_> = config.sections_of("target").map(|section| section.get("host").text()).collect();
     assert_eq!(hosts, ["a", "b"]);
-}
-
-#[test]
-fn a_word_far_from_every_name_gets_no_suggestion() {
-    assert_eq!(nearest("subnet", ["subnet4", "count"].into_iter()), ", did you mean 'subnet4'?");
-    assert_eq!(nearest("colour", ["subnet4", "count"].into_iter()), "");
-    assert_eq!(nearest(&"x".repeat(1 << 20), ["subnet4"].into_iter()), "");
 }

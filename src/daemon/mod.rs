@@ -38,19 +38,27 @@ const STOP_GRACE: Duration = Duration::from_millis(500);
 const FIRST_FREE_PORT: u16 = 1024;
 
 /// A configuration that was read and found usable as a whole.
-struct Plan {
-    config: Rc<Config>,
-    settings: Settings,
-    rows: Vec<&'static Row>,
+pub struct Plan {
+    /// All sections.
+    pub config: Rc<Config>,
+    /// The daemon's own section.
+    pub settings: Settings,
+    /// The collectors that are to run.
+    pub rows: Vec<&'static Row>,
 }
 
 impl Plan {
-    fn load(args: &Args) -> Result<Plan> {
+    /// Reads everything that flags and file ask for. Collectors are those that `chosen` names and the place where it
+    /// does, else those of `--collectors`, else those that are enabled.
+    ///
+    /// # Errors
+    /// A value that cannot be used, of the daemon or of a collector that is to run.
+    pub fn load(args: &Args, chosen: Option<(&[&str], &str)>) -> Result<Plan> {
         let config = Config::load(args, SECTIONS)?;
         let settings = Settings::read(&config)?;
-        let named: Option<Vec<&str>> =
-            args.collectors.as_ref().map(|list| list.split(',').map(str::trim).filter(|name| !name.is_empty()).collect());
-        let rows = selected(&config, named.as_deref(), "--collectors")?;
+        let flag = args.collector_names();
+        let chosen = chosen.or(flag.as_deref().map(|names| (names, "--collectors")));
+        let rows = selected(&config, chosen.map(|(names, _)| names), chosen.map_or("", |(_, place)| place))?;
         // Every section is read now, so that a bad value is an error at once and not when its collector starts.
         for row in &rows {
             (row.build)(&config)?;
@@ -69,7 +77,7 @@ impl Plan {
 
 /// Runs until a signal asks to stop.
 pub fn run(args: &Args) -> Result<()> {
-    let plan = Plan::load(args)?;
+    let plan = Plan::load(args, None)?;
     logger::install(plan.settings.log_format, plan.settings.log_level);
     for warning in &plan.config.warnings {
         log::warn!(target: DAEMON, "{warning}");
@@ -209,7 +217,7 @@ impl<'a> Daemon<'a> {
 
     /// Takes over a new configuration, or keeps the old one if the new one cannot be used.
     async fn reload(&mut self) {
-        let plan = match Plan::load(self.args) {
+        let plan = match Plan::load(self.args, None) {
             Ok(plan) => plan,
             Err(error) => {
                 log::error!(target: DAEMON, "{error}; keeping the settings from before");

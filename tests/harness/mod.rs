@@ -144,7 +144,8 @@ impl<'a> Setup<'a> {
         report
     }
 
-    fn command(&self) -> Command {
+    /// The command that runs the program with these flags, to be started in another way.
+    pub fn command(&self) -> Command {
         let mut command = self.node.command(binary());
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").current_dir(&self.dir);
         command.arg("-c").arg(self.dir.join("config/gatemeter"));
