@@ -90,8 +90,9 @@ pub fn run(args: &Args) -> Result<()> {
     for row in &plan.rows {
         (row.prepare)(&plan.config);
     }
-    let server = bind(&plan.settings)?;
     caps::reduce(&plan.capabilities()).map_err(|source| Error::io("give up capabilities", source))?;
+    // The event loop's helper thread starts with the first descriptor it watches, and must not have more than we.
+    let server = bind(&plan.settings)?;
     let executor = LocalExecutor::new();
     let daemon = Daemon::new(&executor, args, plan);
     // futures-lite's block_on and not async-io's: the latter keeps waking its helper thread for some milliseconds after
