@@ -4,11 +4,13 @@
 //! about, `gatemeter` for the daemon itself.
 
 use std::io::Write as _;
+use std::panic::AssertUnwindSafe;
 
-use log::{LevelFilter, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use simple_logger::SimpleLogger;
 
 use crate::config::daemon::LogFormat;
+use crate::words::one_line;
 
 /// Target of lines about the daemon itself.
 pub const DAEMON: &str = "gatemeter";
@@ -16,12 +18,49 @@ pub const DAEMON: &str = "gatemeter";
 /// Installs the logger. Later calls only change the level: the format is chosen once.
 pub fn install(format: LogFormat, level: LevelFilter) {
     // The level is filtered by the facade, so that a new configuration can change it.
-    let _ = match format {
-        LogFormat::Text => SimpleLogger::new().with_level(LevelFilter::Trace).with_module_level("async_io", LevelFilter::Off).init(),
-        LogFormat::Logfmt => log::set_boxed_logger(Box::new(Machine { line: logfmt })),
-        LogFormat::Json => log::set_boxed_logger(Box::new(Machine { line: json })),
+    let logger: Box<dyn Log> = match format {
+        LogFormat::Text => Box::new(Text(SimpleLogger::new().with_level(LevelFilter::Trace))),
+        LogFormat::Logfmt => Box::new(Machine { line: logfmt }),
+        LogFormat::Json => Box::new(Machine { line: json }),
     };
+    let _ = log::set_boxed_logger(logger);
     log::set_max_level(level);
+}
+
+/// Whether a line is for the user. What libraries tell below a warning is about their inner life, and the event loop
+/// tells of every wake-up.
+fn is_wanted(metadata: &Metadata<'_>) -> bool {
+    let from_library = ["async_io", "polling", "aya"].iter().any(|library| metadata.target().starts_with(library));
+    !from_library || metadata.level() <= Level::Warn
+}
+
+/// Whom a line is about: the collector that is named, else the daemon.
+fn subject<'a>(record: &Record<'a>) -> &'a str {
+    let target = record.target();
+    if target.contains("::") { DAEMON } else { target }
+}
+
+/// Writes lines for people.
+struct Text(SimpleLogger);
+
+impl Log for Text {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        is_wanted(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !is_wanted(record.metadata()) {
+            return;
+        }
+        let text = one_line(&record.args().to_string());
+        // The logger panics when stderr is closed or its disk is full, and no measurement shall end over that.
+        let _ = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            let (level, target) = (record.level(), subject(record));
+            self.0.log(&Record::builder().level(level).target(target).args(format_args!("{text}")).build());
+        }));
+    }
+
+    fn flush(&self) {}
 }
 
 /// Writes lines for machines.
@@ -30,11 +69,14 @@ struct Machine {
 }
 
 impl Log for Machine {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        is_wanted(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
+        if !is_wanted(record.metadata()) {
+            return;
+        }
         // One write for one line, so that lines of several processes do not mix. A broken stderr cannot be reported.
         let _ = std::io::stderr().write_all((self.line)(record).as_bytes());
     }
@@ -47,11 +89,11 @@ fn level(record: &Record<'_>) -> String {
 }
 
 fn logfmt(record: &Record<'_>) -> String {
-    format!("level={} collector={} msg={}\n", level(record), record.target(), quoted(&record.args().to_string()))
+    format!("level={} collector={} msg={}\n", level(record), subject(record), quoted(&record.args().to_string()))
 }
 
 fn json(record: &Record<'_>) -> String {
-    let (target, text) = (quoted(record.target()), quoted(&record.args().to_string()));
+    let (target, text) = (quoted(subject(record)), quoted(&record.args().to_string()));
     format!("{{\"level\":\"{}\",\"collector\":{target},\"msg\":{text}}}\n", level(record))
 }
 
@@ -83,10 +125,7 @@ mod tests {
 
     #[test]
     fn a_line_for_machines_stays_one_line_whatever_is_in_it() {
-        assert_eq!(
-            written(logfmt),
-            "level=warn collector=traffic msg=\"no \\\"br-lan\\\"\\n\\u001b[31m\"\n"
-        );
+        assert_eq!(written(logfmt), "level=warn collector=traffic msg=\"no \\\"br-lan\\\"\\n\\u001b[31m\"\n");
         assert_eq!(
             written(json),
             "{\"level\":\"warn\",\"collector\":\"traffic\",\"msg\":\"no \\\"br-lan\\\"\\n\\u001b[31m\"}\n"
