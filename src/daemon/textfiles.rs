@@ -1,6 +1,7 @@
 //! Writes the snapshot to text files whenever it changed, at most once per interval.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -8,7 +9,8 @@ use std::time::{Duration, Instant};
 use async_io::Timer;
 use smol::channel::Receiver;
 
-use super::pages::{Pages, Reader};
+use super::pages::{Pages, Reader, file_names};
+use crate::collectors::ALL;
 use crate::error::Error;
 use crate::logger::DAEMON;
 use crate::outputs::prometheus::Dialect;
@@ -36,6 +38,9 @@ impl TextFiles {
     /// Files at these places; nothing is written yet.
     pub fn new(pages: Rc<Pages>, whole: Option<&Path>, dir: Option<&Path>) -> Result<Self, Error> {
         let whole = whole.map(TextFile::new).transpose()?;
+        if let Some(dir) = dir {
+            remove_stale(dir);
+        }
         Ok(TextFiles { pages, whole, dir: dir.map(PathBuf::from), parts: BTreeMap::new(), trouble: None })
     }
 
@@ -97,6 +102,17 @@ impl TextFiles {
             }
         }
         first_error.map_or(Ok(()), Err)
+    }
+}
+
+/// Removes the pages that a killed daemon has left: a collector that has no figures now must not show those of then.
+fn remove_stale(dir: &Path) {
+    for path in file_names(ALL).map(|name| path_in(dir, name)) {
+        if fs::symlink_metadata(&path).is_ok_and(|found| found.is_file())
+            && let Err(error) = fs::remove_file(&path)
+        {
+            log::warn!(target: DAEMON, "cannot remove {}: {error}", path.display());
+        }
     }
 }
 
