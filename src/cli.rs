@@ -220,7 +220,9 @@ mod tests {
     fn the_known_words_are_all_options_and_commands() {
         let Parsed::Help(help) = parse(&["-h"]) else { panic!("not help") };
         let known: Vec<&str> = known_words(&help).collect();
-        for word in ["-c", "--config", "-4", "--subnet4", "--collectors", "--textfile-dir", "-V", "once", "check", "clean"] {
+        for word in
+            ["-c", "--config", "-4", "--subnet4", "--collectors", "--textfile-dir", "-V", "once", "check", "clean"]
+        {
             assert!(known.contains(&word), "{word} not in {known:?}");
         }
         assert!(known.iter().all(|word| !word.contains(' ')), "{known:?}");

@@ -25,7 +25,9 @@ pub fn once(args: &Args, once: &Once) -> Result<bool> {
     let dialect = match once.format.as_str() {
         "prometheus" => Dialect::Text,
         "openmetrics" => Dialect::OpenMetrics,
-        other => return Err(Error::invalid("-f", format!("'{other}' is not a format, expected prometheus or openmetrics"))),
+        other => {
+            return Err(Error::invalid("-f", format!("'{other}' is not a format, expected prometheus or openmetrics")));
+        }
     };
     let named: Vec<&str> = once.collectors.iter().map(String::as_str).collect();
     let Plan { config, settings, rows } = Plan::load(args, (!named.is_empty()).then_some((&named, "once")))?;
@@ -72,10 +74,13 @@ async fn collect(row: &Row, config: &Config) -> Result<Page> {
 pub fn check(args: &Args) -> Result<bool> {
     let Plan { config, settings, rows } = Plan::load(args, None)?;
     let mut lines: Vec<(&str, Finding)> = Vec::new();
-    lines.push(("config", match &config.file {
-        Some(file) => Finding::ok(format!("{} is read", file.display())),
-        None => Finding::ok("no configuration file: built-in defaults and flags"),
-    }));
+    lines.push((
+        "config",
+        match &config.file {
+            Some(file) => Finding::ok(format!("{} is read", file.display())),
+            None => Finding::ok("no configuration file: built-in defaults and flags"),
+        },
+    ));
     if !settings.enabled {
         lines.push(("config", Finding::note("main.enabled is 0: the daemon would end at once")));
     }
@@ -85,10 +90,13 @@ pub fn check(args: &Args) -> Result<bool> {
     }
     if let Some(listen) = settings.listen {
         let options = http::Options { listen, allow: settings.allow.clone(), limits: http::Limits::default() };
-        lines.push(("output", match Server::bind(&options) {
-            Ok(server) => Finding::ok(format!("http://{}/metrics can be served", server.local_addr())),
-            Err(error) => Finding::broken(error.to_string()),
-        }));
+        lines.push((
+            "output",
+            match Server::bind(&options) {
+                Ok(server) => Finding::ok(format!("http://{}/metrics can be served", server.local_addr())),
+                Err(error) => Finding::broken(error.to_string()),
+            },
+        ));
     }
     if rows.is_empty() {
         lines.push(("config", Finding::broken("no collector is enabled, so nothing would be measured")));

@@ -39,6 +39,8 @@ pub struct Status {
     pub up: Cell<bool>,
     /// Whether it was tried at least once.
     pub tried: Cell<bool>,
+    /// Whether it is meant to run.
+    pub enabled: Cell<bool>,
     /// How long its last collection took.
     pub duration: Cell<Duration>,
     /// Failed openings and collections since start.
@@ -56,6 +58,7 @@ impl Status {
             name,
             up: Cell::new(false),
             tried: Cell::new(false),
+            enabled: Cell::new(false),
             duration: Cell::new(Duration::ZERO),
             errors: Cell::new(0),
             last_success: Cell::new(0.0),

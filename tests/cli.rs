@@ -44,7 +44,10 @@ fn a_bad_value_ends_every_command_with_2_and_one_line_that_says_what_was_expecte
         (["-4", "br-lan"], "-4: 'br-lan' is not ADDR/LEN/IFACE, as in 192.168.1.1/24/br-lan"),
         (["-4", "192.168.1.1/24/"], "-4: '192.168.1.1/24/' is not ADDR/LEN/IFACE, as in 192.168.1.1/24/br-lan"),
         (["-4", "192.168.1.1/33/br-lan"], "-4: prefix length 33 is out of range, expected 0 to 32"),
-        (["-4", "192.168.1/24/br-lan"], "-4: `192.168.1` is not an IP address, expected ADDR/LEN such as 192.168.1.0/24"),
+        (
+            ["-4", "192.168.1/24/br-lan"],
+            "-4: `192.168.1` is not an IP address, expected ADDR/LEN such as 192.168.1.0/24",
+        ),
         (
             ["-4", "2001:db8::/64/br-lan"],
             "-4: '2001:db8::/64' is an IPv6 prefix, expected IPv4; IPv6 goes into -6 or subnet6, without interface",
@@ -82,7 +85,10 @@ fn a_bad_value_ends_every_command_with_2_and_one_line_that_says_what_was_expecte
             ["--log-level", "loud"],
             "--log-level: 'loud' is not one of its values, expected error, warn, info, debug or trace",
         ),
-        (["-o", "main.log_format=xml"], "-o main.log_format: 'xml' is not one of its values, expected text, logfmt or json"),
+        (
+            ["-o", "main.log_format=xml"],
+            "-o main.log_format: 'xml' is not one of its values, expected text, logfmt or json",
+        ),
         (["-o", "main.enabled=perhaps"], "-o main.enabled: 'perhaps' is neither on nor off, expected 1 or 0"),
         (["-o", "main.allow=10.0.0.0/40"], "-o main.allow: prefix length 40 is out of range, expected 0 to 32"),
         (

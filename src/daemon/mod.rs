@@ -66,6 +66,12 @@ impl Plan {
         Ok(Plan { config: Rc::new(config), settings, rows })
     }
 
+    fn warn_if_idle(&self) {
+        if self.rows.is_empty() {
+            log::warn!(target: DAEMON, "no collector is enabled, so nothing is measured");
+        }
+    }
+
     fn capabilities(&self) -> Vec<Capability> {
         let mut all: Vec<Capability> = self.rows.iter().flat_map(|row| row.capabilities.iter().copied()).collect();
         if self.settings.listen.is_some_and(|listen| listen.port() < FIRST_FREE_PORT) {
@@ -86,6 +92,7 @@ pub fn run(args: &Args) -> Result<()> {
         log::info!(target: DAEMON, "main.enabled is 0: nothing to do");
         return Ok(());
     }
+    plan.warn_if_idle();
     let signals = signals::open().map_err(|source| Error::io("receive signals", source))?;
     for row in &plan.rows {
         (row.prepare)(&plan.config);
@@ -148,7 +155,8 @@ impl<'a> Daemon<'a> {
         self.start_http(server);
         loop {
             match signals.read_with(|fd| signals::read(fd)).await {
-                Ok(Signal::Reload) => self.reload().await,
+                Ok(Signal::Reload) if self.reload().await => {}
+                Ok(Signal::Reload) => break,
                 Ok(Signal::Stop) => break,
                 Err(source) => return Err(Error::io("wait for signals", source)),
             }
@@ -161,12 +169,16 @@ impl<'a> Daemon<'a> {
     fn start_collectors(&mut self) {
         let rows = self.plan.rows.clone();
         for row in ALL.iter().filter(|row| !rows.iter().any(|wanted| wanted.name == row.name)) {
-            if self.running.remove(row.name).is_some() {
-                self.shared.store.withdraw(row.name);
-            }
             if let Some(status) = self.status(row.name) {
+                status.enabled.set(false);
                 status.tried.set(false);
                 status.up.set(false);
+                *status.trouble.borrow_mut() = None;
+            }
+            if self.running.remove(row.name).is_some() {
+                log::info!(target: row.name, "turned off");
+                self.shared.store.withdraw(row.name);
+                (self.shared.changed)();
             }
         }
         for row in rows {
@@ -174,6 +186,7 @@ impl<'a> Daemon<'a> {
                 continue;
             }
             let Some(status) = self.status(row.name) else { continue };
+            status.enabled.set(true);
             let (reload, reloads) = smol::channel::bounded(1);
             let run = supervisor::run(row, self.plan.config.clone(), reloads, status, self.shared.clone());
             self.running.insert(row.name, Running { reload, _task: self.executor.spawn(run) });
@@ -216,41 +229,72 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    /// Takes over a new configuration, or keeps the old one if the new one cannot be used.
-    async fn reload(&mut self) {
+    /// Takes over a new configuration, or keeps the old one if the new one cannot be used. False if it says to stop.
+    async fn reload(&mut self) -> bool {
         let plan = match Plan::load(self.args, None) {
             Ok(plan) => plan,
             Err(error) => {
                 log::error!(target: DAEMON, "{error}; keeping the settings from before");
-                return;
+                return true;
             }
         };
         for warning in &plan.config.warnings {
             log::warn!(target: DAEMON, "{warning}");
         }
         log::set_max_level(plan.settings.log_level);
+        if !plan.settings.enabled {
+            log::info!(target: DAEMON, "main.enabled is 0");
+            return false;
+        }
+        plan.warn_if_idle();
         for capability in plan.capabilities().into_iter().filter(|capability| !caps::has(*capability)) {
             log::warn!(target: DAEMON, "the new settings need {}, which was given up at start: restart gatemeter", capability.name());
         }
-        let old = std::mem::replace(&mut self.plan, plan);
+        let old = std::mem::replace(&mut self.plan, plan).settings;
         for running in self.running.values() {
             // A full channel holds an older configuration that was not taken yet: it makes way.
             let _ = running.reload.force_send(self.plan.config.clone());
         }
         self.start_collectors();
-        let (old, new) = (old.settings, self.plan.settings.clone());
+        let new = &self.plan.settings;
         if (&old.textfile, &old.textfile_dir, old.interval) != (&new.textfile, &new.textfile_dir, new.interval)
             && let Err(error) = self.start_files()
         {
             log::error!(target: DAEMON, "{error}");
         }
-        if (old.listen, &old.allow) != (new.listen, &new.allow) {
+        self.move_http(&old).await;
+        log::info!(target: DAEMON, "configuration read again");
+        true
+    }
+
+    /// Serves where the new settings say. Where that cannot be, it is served as before, and tried again at the next
+    /// reload.
+    async fn move_http(&mut self, old: &Settings) {
+        let new = &self.plan.settings;
+        if (old.listen, &old.allow) == (new.listen, &new.allow) {
+            return;
+        }
+        // The old server gives up its address first if the new one may need it.
+        let clash = matches!((old.listen, new.listen), (Some(old), Some(new)) if old.port() == new.port());
+        if clash {
             self.stop_http().await;
-            match bind(&new) {
-                Ok(server) => self.start_http(server),
-                Err(error) => log::error!(target: DAEMON, "{error}"),
+        }
+        match bind(&self.plan.settings) {
+            Ok(server) => {
+                self.stop_http().await;
+                self.start_http(server);
+            }
+            Err(error) => {
+                log::error!(target: DAEMON, "{error}; HTTP stays as it was");
+                self.plan.settings.listen = old.listen;
+                self.plan.settings.allow.clone_from(&old.allow);
+                if clash {
+                    match bind(&self.plan.settings) {
+                        Ok(server) => self.start_http(server),
+                        Err(error) => log::error!(target: DAEMON, "{error}"),
+                    }
+                }
             }
         }
-        log::info!(target: DAEMON, "configuration read again");
     }
 }

@@ -44,6 +44,8 @@ pub struct Setup<'a> {
     flags: Vec<String>,
     pins: PathBuf,
     confine: Confine,
+    /// The configuration says where the text file goes, not a flag.
+    textfile_by_config: bool,
 }
 
 /// The running daemon; killed on drop.
@@ -61,7 +63,14 @@ impl<'a> Setup<'a> {
             fs::create_dir_all(dir.join(sub)).unwrap();
         }
         fs::write(dir.join("config/gatemeter"), "").unwrap();
-        Self { node: &lab.router, dir, flags: Vec::new(), pins: lab.bpffs(), confine: Confine::default() }
+        Self {
+            node: &lab.router,
+            dir,
+            flags: Vec::new(),
+            pins: lab.bpffs(),
+            confine: Confine::default(),
+            textfile_by_config: false,
+        }
     }
 
     /// Adds flags, such as `&["-e", "-t", "1"]`.
@@ -84,6 +93,12 @@ impl<'a> Setup<'a> {
     /// Takes something away from the program: system calls, capabilities, locked memory.
     pub fn confined(mut self, confine: Confine) -> Self {
         self.confine = confine;
+        self
+    }
+
+    /// Leaves it to the configuration where the text file goes, which without `main.textfile` is /tmp/prom_c.
+    pub fn textfile_by_config(mut self) -> Self {
+        self.textfile_by_config = true;
         self
     }
 
@@ -156,7 +171,7 @@ impl<'a> Setup<'a> {
         ] {
             command.arg("-o").arg(format!("{option}={}", path.display()));
         }
-        if self.value_of("--textfile").is_none() {
+        if self.value_of("--textfile").is_none() && !self.textfile_by_config {
             command.arg("--textfile").arg(self.textfile());
         }
         command.args(&self.flags);

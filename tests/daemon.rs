@@ -1,0 +1,386 @@
+//! The daemon's own life: signals, new configurations, privileges, log lines, and what it costs to have it running.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "a test crate")]
+
+mod harness;
+mod lab;
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use gatemeter::collectors::ALL;
+use gatemeter::sys::caps::Capability;
+use harness::{Daemon, PATIENCE, Setup, exposition, http};
+use lab::traffic::send_udp;
+use lab::{Lab, process};
+
+/// A host with a name, so that it is exported.
+const LAPTOP: &str = "config host\n\toption name 'laptop'\n\toption mac '02:1a:00:00:01:01'\n";
+/// What `lan1` has sent over IPv4.
+const UPLOAD: &str = "node_nat_traffic_upload{mac=\"02:1A:00:00:01:01\",hostname=\"laptop\",ip=\"192.168.1.11\"}";
+const UP: &str = "gatemeter_collector_up{collector=\"traffic\"}";
+
+/// Waits until standard error holds `text` at least `times`, and fails with all of it when it never does.
+#[track_caller]
+fn wait_for_lines(daemon: &Daemon<'_>, text: &str, times: usize) {
+    let seen = process::poll(PATIENCE, || (daemon.stderr().matches(text).count() >= times).then_some(()));
+    assert!(seen.is_some(), "{text:?} is not {times} times in\n{}", daemon.stderr());
+}
+
+fn wait_until_gone(path: &Path) {
+    assert!(process::poll(PATIENCE, || (!path.exists()).then_some(())).is_some(), "{} is still there", path.display());
+}
+
+/// A value of a `/proc/PID/status` line such as `VmRSS`, without its unit.
+fn status_field(path: &Path, name: &str) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+    line.trim().trim_end_matches(" kB").to_owned()
+}
+
+fn threads(daemon: &Daemon<'_>) -> Vec<std::path::PathBuf> {
+    let dir = format!("/proc/{}/task", daemon.pid());
+    fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path().join("status")).collect()
+}
+
+fn open_files(daemon: &Daemon<'_>) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count()
+}
+
+#[test]
+fn sigterm_and_sigint_stop_it_cleanly_and_leave_the_counters() {
+    let lab = Lab::new();
+    let setup = Setup::new(&lab).uci("dhcp", LAPTOP);
+    let parts = lab.dir().join("parts");
+    fs::create_dir(&parts).unwrap();
+    let setup = setup.flags(&["-e", "-t", "1", "--textfile-dir", &parts.display().to_string()]);
+    let mut expected = 0;
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        let mut daemon = setup.start();
+        expected += send_udp(lab.host(1).on_v4(), lab.internet.on_v4(), 10, 100).l2;
+        daemon.wait_for(UPLOAD, expected as f64);
+        let part = parts.join("gatemeter_traffic.prom");
+        assert!(process::poll(PATIENCE, || part.exists().then_some(())).is_some());
+        daemon.signal(signal);
+        let status = process::poll(PATIENCE, || daemon.ended()).unwrap();
+        assert_eq!(status.code(), Some(0), "{}", daemon.stderr());
+        assert!(!setup.textfile().exists());
+        assert_eq!(fs::read_dir(&parts).unwrap().count(), 0);
+        assert!(daemon.stderr().ends_with("INFO  [gatemeter] stopping\n"), "{}", daemon.stderr());
+        // Nobody runs now, and the kernel counts on.
+        expected += send_udp(lab.host(1).on_v4(), lab.internet.on_v4(), 7, 300).l2;
+    }
+    setup.start().wait_for(UPLOAD, expected as f64);
+}
+
+#[test]
+fn a_reload_moves_text_files_listener_and_log_level() {
+    let lab = Lab::builder().hosts(1).build();
+    let (old, new, parts) = (lab.dir().join("old"), lab.dir().join("new"), lab.dir().join("parts"));
+    fs::create_dir(&parts).unwrap();
+    let text = |textfile: &Path, rest: &str| {
+        format!(
+            "config gatemeter 'main'\n\toption interval 1\n\toption http 1\n\toption textfile '{}'\n{rest}",
+            textfile.display()
+        )
+    };
+    let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let status = |port: u16| http::get(&lab.router, at(port), "/metrics", &[]).map(|response| response.status);
+
+    let setup = Setup::new(&lab).uci("gatemeter", &text(&old, "")).textfile_by_config();
+    let daemon = setup.start_unready();
+    wait_for_lines(&daemon, "serving http://[::]:9999/metrics", 1);
+    assert!(process::poll(PATIENCE, || old.exists().then_some(())).is_some());
+    assert_eq!(status(9999), Ok(200));
+
+    let dir = format!("\toption textfile_dir '{}'\n", parts.display());
+    let moved = text(&new, &format!("\toption listen '127.0.0.1:9100'\n\toption log_level warn\n{dir}"));
+    setup.write_uci("gatemeter", &moved);
+    daemon.signal(libc::SIGHUP);
+    assert!(process::poll(PATIENCE, || (status(9100) == Ok(200)).then_some(())).is_some(), "{}", daemon.stderr());
+    assert!(status(9999).is_err());
+    wait_until_gone(&old);
+    for file in [&new, &parts.join("gatemeter_traffic.prom"), &parts.join("gatemeter_main.prom")] {
+        assert!(process::poll(PATIENCE, || file.exists().then_some(())).is_some(), "{}", file.display());
+    }
+    assert!(!daemon.stderr().contains("configuration read again"), "{}", daemon.stderr());
+
+    // Back again: what one reload did another undoes.
+    setup.write_uci("gatemeter", &text(&old, ""));
+    daemon.signal(libc::SIGHUP);
+    wait_for_lines(&daemon, "configuration read again", 1);
+    wait_until_gone(&new);
+    assert!(process::poll(PATIENCE, || (status(9999) == Ok(200)).then_some(())).is_some());
+    assert!(process::poll(PATIENCE, || fs::read_dir(&parts).unwrap().next().is_none().then_some(())).is_some());
+}
+
+#[test]
+fn a_reload_that_cannot_be_done_changes_nothing() {
+    let lab = Lab::builder().hosts(1).build();
+    let _taken = lab.router.tcp_listener(Ipv4Addr::LOCALHOST, 9100);
+    let setup = Setup::new(&lab).flags(&["-e", "-t", "1"]);
+    let daemon = setup.start();
+    setup.write_uci("gatemeter", "config gatemeter 'main'\n\toption interval '5\n");
+    daemon.signal(libc::SIGHUP);
+    wait_for_lines(&daemon, "config/gatemeter:2: EOF with unterminated '; keeping the settings from before\n", 1);
+    setup.write_uci("gatemeter", "config traffic\n\toption max_hosts none\n");
+    daemon.signal(libc::SIGHUP);
+    wait_for_lines(&daemon, "; keeping the settings from before\n", 2);
+    daemon.wait_for("gatemeter_traffic_hosts_limit", 1024.0);
+
+    // Another program has the new address: the old one stays until it can be had.
+    setup.write_uci("gatemeter", "config gatemeter 'main'\n\toption listen '127.0.0.1:9100'\n");
+    for times in 1..=2 {
+        daemon.signal(libc::SIGHUP);
+        wait_for_lines(&daemon, "cannot listen on 127.0.0.1:9100: Address already in use", times);
+        assert_eq!(daemon.get("/metrics").unwrap().status, 200);
+    }
+    drop(_taken);
+    daemon.signal(libc::SIGHUP);
+    wait_for_lines(&daemon, "serving http://127.0.0.1:9100/metrics", 1);
+    assert!(process::poll(PATIENCE, || daemon.get("/metrics").is_err().then_some(())).is_some());
+}
+
+#[test]
+fn a_reload_that_turns_the_collector_off_takes_its_figures_away() {
+    let lab = Lab::builder().hosts(1).build();
+    let parts = lab.dir().join("parts");
+    fs::create_dir(&parts).unwrap();
+    let setup = Setup::new(&lab).flags(&["-e", "-t", "1", "--textfile-dir", &parts.display().to_string()]);
+    let daemon = setup.start();
+    let part = parts.join("gatemeter_traffic.prom");
+    assert!(process::poll(PATIENCE, || part.exists().then_some(())).is_some());
+
+    setup.write_uci("gatemeter", "config traffic\n\toption enabled 0\n");
+    daemon.signal(libc::SIGHUP);
+    wait_for_lines(&daemon, "WARN  [gatemeter] no collector is enabled, so nothing is measured\n", 1);
+    let figures = || daemon.textfile().is_ok_and(|page| !page.contains("gatemeter_traffic_")).then_some(());
+    assert!(process::poll(PATIENCE, figures).is_some(), "{:?}", daemon.textfile());
+    wait_until_gone(&part);
+    assert!(!daemon.metrics().contains_key(UP));
+    assert_eq!(daemon.get("/healthz").unwrap().text(), "gatemeter is running\ntraffic: off\n");
+
+    setup.write_uci("gatemeter", "");
+    daemon.signal(libc::SIGHUP);
+    daemon.wait_for(UP, 1.0);
+    assert!(process::poll(PATIENCE, || part.exists().then_some(())).is_some());
+    assert_eq!(daemon.get("/healthz").unwrap().text(), "gatemeter is running\ntraffic: up\n");
+}
+
+#[test]
+fn a_reload_that_disables_the_daemon_stops_it() {
+    let lab = Lab::builder().hosts(1).build();
+    let setup = Setup::new(&lab);
+    let mut daemon = setup.start();
+    setup.write_uci("gatemeter", "config gatemeter 'main'\n\toption enabled 0\n");
+    daemon.signal(libc::SIGHUP);
+    let status = process::poll(PATIENCE, || daemon.ended()).unwrap();
+    assert_eq!(status.code(), Some(0), "{}", daemon.stderr());
+    assert!(!setup.textfile().exists());
+}
+
+#[test]
+fn every_thread_has_the_capabilities_of_the_enabled_collectors_and_no_other() {
+    let lab = Lab::builder().hosts(1).build();
+    let bits = |capabilities: &[Capability]| capabilities.iter().fold(0u64, |set, one| set | 1 << *one as u8);
+    let collectors = ALL.iter().fold(0, |set, row| set | bits(row.capabilities));
+    for (flags, expected) in [
+        (&["-e"][..], collectors),
+        (&["-e", "-p", "80"], collectors | bits(&[Capability::NetBindService])),
+        (&["-e", "--collectors", "", "--textfile", "none"], 0),
+    ] {
+        let daemon = Setup::new(&lab).flags(flags).start_unready();
+        // Served requests mean that every thread there will be is there.
+        let port = if flags.contains(&"80") { 80 } else { 9999 };
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let served = || http::get(&lab.router, address, "/metrics", &[("Accept-Encoding", "gzip")]).ok();
+        process::poll(PATIENCE, served).unwrap_or_else(|| panic!("{}", daemon.stderr()));
+        let threads = threads(&daemon);
+        println!("{flags:?}: {} threads, capabilities {expected:#x}", threads.len());
+        for thread in threads {
+            for set in ["CapPrm", "CapEff", "CapBnd"] {
+                let held = u64::from_str_radix(&status_field(&thread, set), 16).unwrap();
+                assert_eq!(held, expected, "{set} of {} is {held:#x}, not {expected:#x}", thread.display());
+            }
+            for set in ["CapInh", "CapAmb"] {
+                assert_eq!(status_field(&thread, set), "0000000000000000", "{set} of {}", thread.display());
+            }
+            assert_eq!(status_field(&thread, "NoNewPrivs"), "1", "{}", thread.display());
+        }
+    }
+}
+
+#[test]
+fn a_daemon_without_any_collector_says_so_and_tells_of_itself() {
+    let lab = Lab::builder().hosts(0).build();
+    for flags in [
+        &["-e", "--textfile", "none", "--collectors", ""][..],
+        &["-e", "--textfile", "none", "-o", "traffic.enabled=0"],
+    ] {
+        let mut daemon = Setup::new(&lab).flags(flags).start_unready();
+        wait_for_lines(&daemon, "WARN  [gatemeter] no collector is enabled, so nothing is measured\n", 1);
+        let page = process::poll(PATIENCE, || daemon.page().ok()).unwrap();
+        assert!(page.contains("gatemeter_build_info{") && !page.contains("gatemeter_traffic"), "{page}");
+        assert!(daemon.stop().success());
+    }
+}
+
+#[test]
+fn collectors_chooses_who_runs_whatever_is_enabled() {
+    let lab = Lab::builder().hosts(1).build();
+    let setup = Setup::new(&lab).uci("gatemeter", "config traffic\n\toption enabled 0\n");
+    let daemon = setup.flags(&["-e", "--collectors", " traffic ,"]).start();
+    daemon.wait_for(UP, 1.0);
+}
+
+#[test]
+fn log_lines_are_read_by_machines_in_each_format() {
+    let lab = Lab::builder().hosts(1).build();
+    for (format, start, end) in [
+        ("text", "INFO  [traffic] measuring every 1 s", ""),
+        ("logfmt", "level=info collector=traffic msg=\"measuring every 1 s", "\""),
+        ("json", "{\"level\":\"info\",\"collector\":\"traffic\",\"msg\":\"measuring every 1 s", "\"}"),
+    ] {
+        let option = format!("main.log_format={format}");
+        let setup = Setup::new(&lab).flags(&["-t", "1", "-o", &option, "--log-level", "trace"]);
+        let mut daemon = setup.start();
+        assert!(daemon.stop().success());
+        let text = daemon.stderr();
+        assert!(text.contains(&format!("{start}{end}\n")), "{text}");
+        for line in text.lines() {
+            let (level, collector) = match format {
+                "text" => {
+                    line.split_once(" [").map(|(level, rest)| (level.trim_end(), rest.split_once("] ").unwrap().0))
+                }
+                "logfmt" => line.strip_prefix("level=").and_then(|rest| rest.split_once(" collector=")),
+                _ => line.strip_prefix("{\"level\":\"").and_then(|rest| rest.split_once("\",\"collector\":\"")),
+            }
+            .unwrap_or_else(|| panic!("{format}: {line}"));
+            let collector = collector.split(['"', ' ']).next().unwrap();
+            let level = level.to_ascii_lowercase();
+            assert!(["error", "warn", "info", "debug", "trace"].contains(&level.as_str()), "{line}");
+            assert!(["gatemeter", "traffic"].contains(&collector), "{line}");
+            assert!(line.ends_with(end), "{line}");
+        }
+    }
+}
+
+#[test]
+fn log_lines_that_cannot_be_written_do_not_end_the_daemon() {
+    let lab = Lab::builder().hosts(1).build();
+    let setup = Setup::new(&lab).flags(&["-e", "-t", "1"]);
+    let mut command = setup.command();
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(full);
+    let mut daemon = process::Background::adopt(command.spawn().unwrap(), setup.shown());
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 9999));
+    let up = || {
+        http::get(&lab.router, address, "/metrics", &[]).ok().filter(|page| page.text().contains(&format!("{UP} 1")))
+    };
+    assert!(process::poll(PATIENCE, up).is_some(), "{:?}", daemon.ended());
+    daemon.signal(libc::SIGTERM);
+    assert_eq!(daemon.wait(PATIENCE).code(), Some(0));
+}
+
+#[test]
+fn it_tells_the_truth_about_itself() {
+    let lab = Lab::builder().hosts(1).build();
+    let daemon = Daemon::start(&lab, &["-e", "-t", "1"]);
+    let requests = "gatemeter_http_requests_total{path=\"/metrics\",code=\"200\"}";
+    let metrics = daemon.metrics();
+    let next = daemon.metrics();
+    assert_eq!(next[requests], metrics[requests] + 1.0);
+    assert_eq!(daemon.get("/nowhere").unwrap().status, 404);
+    assert_eq!(daemon.get("/metrics?collect[]=nobody").unwrap().status, 400);
+    let metrics = daemon.metrics();
+    assert_eq!(metrics["gatemeter_http_requests_total{path=\"/metrics\",code=\"400\"}"], 1.0, "{metrics:#?}");
+    assert!(metrics.iter().any(|(series, value)| series.contains("code=\"404\"") && *value == 1.0), "{metrics:#?}");
+
+    let build = metrics.keys().find(|series| series.starts_with("gatemeter_build_info{")).unwrap();
+    assert_eq!(exposition::label(build, "version").unwrap(), env!("CARGO_PKG_VERSION"));
+    assert!(exposition::label(build, "target").unwrap().contains("linux"), "{build}");
+    assert_eq!(metrics[UP], 1.0);
+    assert_eq!(metrics["gatemeter_collector_errors_total{collector=\"traffic\"}"], 0.0);
+    let duration = metrics["gatemeter_collector_duration_seconds{collector=\"traffic\"}"];
+    assert!(duration > 0.0 && duration < 10.0, "{duration}");
+    let boot: f64 = fs::read_to_string("/proc/stat")
+        .unwrap()
+        .lines()
+        .find_map(|line| line.strip_prefix("btime "))
+        .unwrap()
+        .parse()
+        .unwrap();
+    let started = metrics["process_start_time_seconds"];
+    let stat = fs::read_to_string(format!("/proc/{}/stat", daemon.pid())).unwrap();
+    let ticks: f64 = stat[stat.rfind(')').unwrap() + 1..].split_whitespace().nth(19).unwrap().parse().unwrap();
+    assert!((started - (boot + ticks / 100.0)).abs() < 5.0, "{started} is not {boot} + {ticks} / 100");
+    let success = metrics["gatemeter_collector_last_success_timestamp_seconds{collector=\"traffic\"}"];
+    assert!(success >= started, "{success} before {started}");
+    assert!(metrics["process_cpu_seconds_total"] >= 0.0);
+
+    // The connection that asks is one of them.
+    assert_eq!(metrics["process_open_fds"], open_files(&daemon) as f64 + 1.0);
+    let status = format!("/proc/{}/status", daemon.pid());
+    let resident = status_field(Path::new(&status), "VmRSS").parse::<f64>().unwrap() * 1024.0;
+    let told = metrics["process_resident_memory_bytes"];
+    assert!((told - resident).abs() < 1e6, "{told} is not {resident}");
+    let again = daemon.metrics();
+    assert_eq!(again["process_start_time_seconds"], started);
+}
+
+#[test]
+fn an_idle_daemon_sleeps() {
+    let lab = Lab::new();
+    let daemon = Daemon::start(&lab, &["-e"]);
+    let switches = || -> u64 {
+        threads(&daemon).iter().map(|path| status_field(path, "voluntary_ctxt_switches").parse::<u64>().unwrap()).sum()
+    };
+    let (before, begun) = (switches(), Instant::now());
+    std::thread::sleep(Duration::from_secs(10));
+    let count = switches() - before;
+    println!("{count} wake-ups in {:.1} s at an interval of 5 s", begun.elapsed().as_secs_f64());
+    assert!(count < 200, "{count} wake-ups");
+}
+
+#[test]
+fn the_first_complete_page_comes_soon_after_the_start() {
+    let lab = Lab::new();
+    let setup = Setup::new(&lab).flags(&["-e"]).uci("dhcp", LAPTOP);
+    let begun = Instant::now();
+    let daemon = setup.start();
+    daemon.wait_for(UP, 1.0);
+    println!("{:.0} ms from start to the first page", begun.elapsed().as_secs_f64() * 1e3);
+}
+
+#[test]
+fn scrapes_and_reloads_leak_neither_descriptors_nor_memory() {
+    let lab = Lab::new();
+    let setup = Setup::new(&lab).uci("dhcp", LAPTOP).flags(&["-e"]);
+    let daemon = setup.start();
+    let memory =
+        || -> u64 { status_field(Path::new(&format!("/proc/{}/status", daemon.pid())), "VmRSS").parse().unwrap() };
+    let curl = ["curl", "-sS", "--fail", "--compressed", "-o", "/dev/null", "http://127.0.0.1:9999/metrics"];
+    let reload = |times: usize| {
+        daemon.signal(libc::SIGHUP);
+        wait_for_lines(&daemon, "configuration read again", times);
+    };
+    // What is needed once for ever, such as buffers, is there after the first of each.
+    lab.router.must(&curl);
+    reload(1);
+    let before = process::poll(PATIENCE, || Some(open_files(&daemon))).unwrap();
+    let started = memory();
+    for _ in 0..200 {
+        lab.router.must(&curl);
+    }
+    for times in 2..=51 {
+        reload(times);
+    }
+    println!("resident: {started} kB, after 200 scrapes and 50 reloads {} kB", memory());
+    let settled = || (open_files(&daemon) <= before).then_some(());
+    assert!(process::poll(PATIENCE, settled).is_some(), "{before} descriptors before, {} after", open_files(&daemon));
+    assert!(memory() < started + 2048, "{started} kB before, {} kB after", memory());
+    daemon.wait_for(UP, 1.0);
+}
