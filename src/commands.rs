@@ -163,7 +163,7 @@ pub fn clean(args: &Args) -> Result<()> {
     if removed.is_empty() && failure.is_none() {
         removed.push("nothing to remove".into());
     }
-    print(&(removed.join("\n") + "\n"))?;
+    print(&removed.iter().map(|line| format!("{line}\n")).collect::<String>())?;
     failure.map_or(Ok(()), Err)
 }
 
