@@ -163,10 +163,10 @@ fn prometheus_itself_scrapes_both_formats_with_every_sample() {
         server.wait_for(&format!("up{{job=\"{job}\"}}"), |up| up == 1.0);
         server.wait_for(&format!("scrape_samples_scraped{{job=\"{job}\"}}"), |count| count == SAMPLES);
         server.wait_for(&format!("count(golden_bytes_total{{job=\"{job}\"}})"), |count| count == 11.0);
-        server.wait_for(
-            &format!("golden_bytes_total{{job=\"{job}\",hostname=\"brace\\\"}} 7\\n# EOF\\n\"}}"),
-            |value| value == 5.0,
-        );
+        server
+            .wait_for(&format!("golden_bytes_total{{job=\"{job}\",hostname=\"brace\\\"}} 7\\n# EOF\\n\"}}"), |value| {
+                value == 5.0
+            });
         server.wait_for(&format!("golden_ratio{{job=\"{job}\",case=\"largest\"}}"), |value| value == f64::MAX);
         assert!(server.query(&format!("forged_total{{job=\"{job}\"}}")).is_empty());
     }

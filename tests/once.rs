@@ -68,7 +68,10 @@ fn clean_removes_the_text_files_that_a_killed_daemon_has_left() {
     for path in [setup.textfile(), parts.join("gatemeter_traffic.prom"), parts.join("gatemeter_main.prom")] {
         assert!(cleaned.stdout.contains(&format!("removed {}\n", path.display())), "{}", cleaned.stdout);
     }
-    assert_eq!(fs::read_dir(&parts).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>(), ["other.prom"]);
+    assert_eq!(
+        fs::read_dir(&parts).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>(),
+        ["other.prom"]
+    );
     assert!(leftovers::mounted(&lab.bpffs()).is_some());
 }
 

@@ -217,9 +217,9 @@ fn node_exporter_reads_our_files_beside_its_own_figures() {
         let lines: Vec<&str> = page.lines().collect();
         assert!(lines.contains(&"node_textfile_scrape_error 0"), "{page}");
         // It sorts labels by name.
-        let ours = lines.iter().find(|line| {
-            line.starts_with("node_nat_traffic_download{hostname=\"laptop\",ip=\"192.168.1.11\"")
-        });
+        let ours = lines
+            .iter()
+            .find(|line| line.starts_with("node_nat_traffic_download{hostname=\"laptop\",ip=\"192.168.1.11\""));
         let value: f64 = ours.unwrap().rsplit(' ').next().unwrap().parse().unwrap();
         assert_eq!(value, expected);
         assert!(lines.contains(&format!("{UP} 1").as_str()), "{page}");
@@ -273,11 +273,8 @@ fn a_page_comes_in_the_format_and_encoding_that_was_asked_for() {
     }
     let response = daemon.get("/metrics").unwrap();
     assert_eq!(response.header("content-encoding"), None);
-    let head = http::raw(
-        &lab.router,
-        on_router(9999),
-        b"HEAD /metrics HTTP/1.1\r\nHost: router\r\nConnection: close\r\n\r\n",
-    );
+    let head =
+        http::raw(&lab.router, on_router(9999), b"HEAD /metrics HTTP/1.1\r\nHost: router\r\nConnection: close\r\n\r\n");
     let head = String::from_utf8(head.unwrap()).unwrap();
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.ends_with("\r\n\r\n"), "{head}");
 }

@@ -22,9 +22,8 @@ impl<'a> Prometheus<'a> {
     pub fn start(node: &'a Node, dir: &Path, jobs: &[(&str, &str, &str)]) -> Self {
         let mut config = "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n".to_owned();
         for (job, target, path) in jobs {
-            config += &format!(
-                "- job_name: {job}\n  metrics_path: {path}\n  static_configs:\n  - targets: ['{target}']\n"
-            );
+            config +=
+                &format!("- job_name: {job}\n  metrics_path: {path}\n  static_configs:\n  - targets: ['{target}']\n");
         }
         let dir = dir.join("prometheus");
         fs::create_dir(&dir).unwrap();

@@ -1,0 +1,249 @@
+//! What the architecture forbids, and the tables of the README: read from our own sources.
+//!
+//! The tables stand between `<!-- metrics:begin -->` and `<!-- metrics:end -->`, and likewise `options`; `BLESS=1`
+//! rewrites them.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test crate")]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use gatemeter::collectors::{ALL, SECTIONS};
+use gatemeter::daemon::self_metrics;
+use gatemeter::metrics::{Desc, Kind};
+
+/// What each leaf of the program may import from it; a leaf that is not listed may not be there.
+const LEAVES: [(&str, &[&str]); 5] =
+    [("error", &[]), ("words", &[]), ("bytes", &["error"]), ("net", &["error"]), ("metrics", &["error", "metrics"])];
+
+/// Who may not know whom.
+const STRANGERS: [(&str, &[&str]); 8] = [
+    ("outputs", &["cli", "collectors", "commands", "config", "daemon", "names", "supervisor"]),
+    ("collectors", &["cli", "commands", "daemon", "outputs", "supervisor"]),
+    ("supervisor", &["cli", "commands", "daemon", "outputs"]),
+    ("config", &["collectors", "commands", "daemon", "metrics", "names", "outputs", "supervisor"]),
+    ("names", &["cli", "collectors", "commands", "daemon", "metrics", "outputs", "supervisor"]),
+    ("netlink", &["cli", "collectors", "commands", "config", "daemon", "metrics", "names", "outputs", "supervisor"]),
+    ("lan", &["cli", "collectors", "commands", "config", "daemon", "metrics", "names", "outputs", "supervisor"]),
+    (
+        "sys",
+        &["cli", "collectors", "commands", "config", "daemon", "metrics", "names", "netlink", "outputs", "supervisor"],
+    ),
+];
+
+/// Files that turn bytes into values and back, by the end of their path; every `codec.rs` is one, too.
+const CODECS: [&str; 6] = [
+    "/codec.rs",
+    "src/names/leases.rs",
+    "src/config/uci.rs",
+    "src/netlink/mod.rs",
+    "src/netlink/route.rs",
+    "src/outputs/http/head.rs",
+];
+
+/// What a codec has no use for: files, sockets, clocks, tasks.
+const IMPURE: [&str; 18] = [
+    "std::fs",
+    "std::io",
+    "std::env",
+    "std::process",
+    "std::thread",
+    "std::time",
+    "fs::",
+    "File",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "UnixStream",
+    "Instant",
+    "SystemTime",
+    "async",
+    "await",
+    "smol",
+    "sys",
+];
+
+/// One of our sources, without comments and unit tests.
+struct Source {
+    /// From the root of the repository, as in `src/net.rs`.
+    path: String,
+    code: String,
+}
+
+impl Source {
+    /// The module right below the crate that this file belongs to.
+    fn module(&self) -> &str {
+        let path = self.path.strip_prefix("src/").unwrap();
+        path.split('/').next().unwrap().trim_end_matches(".rs")
+    }
+
+    /// Modules right below the crate that the code names, by `use` or in place.
+    fn imports(&self) -> Vec<&str> {
+        assert!(!self.code.contains("crate::{"), "{}: one `use crate::` for each module, please", self.path);
+        let names = self.code.split("crate::").skip(1);
+        names.flat_map(|rest| rest.split(|c: char| !(c.is_alphanumeric() || c == '_')).next()).collect()
+    }
+
+    /// Whether the code holds `word` on its own and not as a part of a longer one.
+    fn has_word(&self, word: &str) -> bool {
+        let is_part = |c: char| c.is_alphanumeric() || c == '_';
+        self.code.match_indices(word).any(|(at, _)| {
+            let before = self.code[..at].chars().next_back();
+            let after = self.code[at + word.len()..].chars().next();
+            let ends_open = word.ends_with(':');
+            !before.is_some_and(is_part) && (ends_open || !after.is_some_and(is_part))
+        })
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every source below a directory of the repository, in order of path.
+fn sources(dir: &str) -> Vec<Source> {
+    let mut files = Vec::new();
+    let mut left = vec![root().join(dir)];
+    while let Some(dir) = left.pop() {
+        for entry in fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => left.push(path),
+                false => files.push(path),
+            }
+        }
+    }
+    files.sort();
+    let is_code = |path: &&PathBuf| {
+        path.extension().is_some_and(|end| end == "rs") && path.file_name().is_some_and(|name| name != "tests.rs")
+    };
+    files.iter().filter(is_code).map(|path| read(path)).collect()
+}
+
+fn read(path: &Path) -> Source {
+    let text = fs::read_to_string(path).unwrap();
+    let text = text.split("#[cfg(test)]\nmod ").next().unwrap();
+    let code = text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n");
+    Source { path: path.strip_prefix(root()).unwrap().display().to_string(), code }
+}
+
+#[test]
+fn leaves_know_nobody_and_neither_end_knows_the_other() {
+    let mut wrong = Vec::new();
+    for source in sources("src") {
+        let module = source.module();
+        for import in source.imports() {
+            let leaf = LEAVES.iter().find(|(name, _)| *name == module);
+            let strange = STRANGERS.iter().find(|(name, _)| *name == module);
+            let refused = leaf.is_some_and(|(_, allowed)| !allowed.contains(&import))
+                || strange.is_some_and(|(_, strangers)| strangers.contains(&import));
+            if refused {
+                wrong.push(format!("{} may not know crate::{import}", source.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_rules_are_about_modules_there_are() {
+    let modules: Vec<String> = sources("src").iter().map(|source| source.module().to_owned()).collect();
+    let strangers = STRANGERS.iter().flat_map(|(name, strangers)| [*name].into_iter().chain(strangers.iter().copied()));
+    for name in LEAVES.iter().map(|(name, _)| *name).chain(strangers) {
+        assert!(modules.iter().any(|module| module == name), "there is no module {name}");
+    }
+    let files: Vec<String> = sources("src").into_iter().map(|source| source.path).collect();
+    for codec in CODECS {
+        assert!(files.iter().any(|file| file.ends_with(codec)), "there is no file {codec}");
+    }
+}
+
+#[test]
+fn codecs_touch_no_file_no_socket_no_clock_and_no_task() {
+    let mut wrong = Vec::new();
+    for source in sources("src").iter().filter(|source| CODECS.iter().any(|end| source.path.ends_with(end))) {
+        for word in IMPURE.iter().filter(|word| source.has_word(word)) {
+            wrong.push(format!("{}: {word}", source.path));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn unsafe_stays_in_sys_and_uci_sys() {
+    let wrong: Vec<String> = sources("src")
+        .into_iter()
+        .filter(|source| source.module() != "sys" && source.has_word("unsafe"))
+        .map(|source| source.path)
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(sources("src").iter().chain(&sources("uci-sys/src")).any(|source| source.has_word("unsafe")));
+}
+
+#[test]
+fn no_program_is_ever_run() {
+    let spawns =
+        |source: &Source| ["Command::new", "process::Command", "execve", "fork"].iter().any(|w| source.has_word(w));
+    let wrong: Vec<String> = sources("src").into_iter().filter(spawns).map(|source| source.path).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Compares what stands in the README between two markers with `table`, or rewrites it if so asked.
+#[track_caller]
+fn readme_has(marker: &str, table: &str) {
+    let path = root().join("README.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let (begin, end) = (format!("<!-- {marker}:begin -->\n"), format!("<!-- {marker}:end -->"));
+    let parts = text.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?)));
+    let Some((before, (found, after))) = parts else { panic!("README.md has no {begin}...{end}") };
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(&path, format!("{before}{begin}{table}{end}{after}")).unwrap();
+    } else {
+        let difference = found.lines().zip(table.lines()).find(|(old, new)| old != new);
+        assert!(found == table, "the {marker} table of README.md differs at {difference:#?}; BLESS=1 rewrites it");
+    }
+}
+
+/// A row of a table; a bar inside a cell would end it.
+fn row(out: &mut String, cells: &[&str]) {
+    let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+    writeln!(out, "| {} |", cells.join(" | ")).unwrap();
+}
+
+fn metric(out: &mut String, desc: &Desc) {
+    let kind = match desc.kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+        Kind::Info => "info",
+    };
+    let labels: Vec<String> = desc.labels.iter().map(|label| format!("`{label}`")).collect();
+    row(out, &[&format!("`{}`", desc.name), kind, &labels.join(" "), desc.help]);
+}
+
+#[test]
+fn the_readme_lists_every_metric_and_every_option() {
+    let mut metrics = String::new();
+    for (name, descs) in ALL.iter().map(|row| (row.name, row.metrics)).chain([("gatemeter itself", self_metrics::ALL)])
+    {
+        writeln!(metrics, "\n### {name}\n\n| Metric | Type | Labels | Meaning |\n|---|---|---|---|").unwrap();
+        descs.iter().for_each(|desc| metric(&mut metrics, desc));
+    }
+    let mut options = String::new();
+    for section in SECTIONS {
+        let kind = if section.many {
+            format!("config {} (any number)", section.kind)
+        } else {
+            format!("config {} '{}'", section.kind, section.name)
+        };
+        writeln!(options, "\n### `{kind}`\n\n| Option | Default | Meaning |\n|---|---|---|").unwrap();
+        for option in section.options {
+            let list = if option.list { " (list)" } else { "" };
+            let default = if option.default.is_empty() { String::new() } else { format!("`{}`", option.default) };
+            row(&mut options, &[&format!("`{}`{list}", option.name), &default, option.help]);
+        }
+    }
+    // One after the other: both rewrite the same file.
+    readme_has("metrics", &format!("{}\n", metrics.trim_start()));
+    readme_has("options", &format!("{}\n", options.trim_start()));
+}
