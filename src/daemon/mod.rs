@@ -154,7 +154,7 @@ impl<'a> Daemon<'a> {
         self.start_files()?;
         self.start_http(server);
         loop {
-            match signals.read_with(|fd| signals::read(fd)).await {
+            match signals.read_with(signals::read).await {
                 Ok(Signal::Reload) if self.reload().await => {}
                 Ok(Signal::Reload) => break,
                 Ok(Signal::Stop) => break,
