@@ -24,7 +24,9 @@ pub fn once(args: &Args, once: &Once) -> Result<()> {
     let dialect = match once.format.as_str() {
         "prometheus" => Dialect::Text,
         "openmetrics" => Dialect::OpenMetrics,
-        other => return Err(Error::invalid("-f", format!("'{other}' is not a format, expected prometheus or openmetrics"))),
+        other => {
+            return Err(Error::invalid("-f", format!("'{other}' is not a format, expected prometheus or openmetrics")));
+        }
     };
     let config = Config::load(args, SECTIONS)?;
     let settings = Settings::read(&config)?;
@@ -78,20 +80,26 @@ pub fn check(args: &Args) -> Result<bool> {
     let flag: Option<Vec<&str>> = args.collectors.as_ref().map(|list| list.split(',').map(str::trim).collect());
     let rows = selected(&config, flag.as_deref(), "--collectors")?;
     let mut lines: Vec<(&str, Finding)> = Vec::new();
-    lines.push(("config", match &config.file {
-        Some(file) => Finding::ok(format!("{} is read", file.display())),
-        None => Finding::ok("no configuration file: built-in defaults and flags"),
-    }));
+    lines.push((
+        "config",
+        match &config.file {
+            Some(file) => Finding::ok(format!("{} is read", file.display())),
+            None => Finding::ok("no configuration file: built-in defaults and flags"),
+        },
+    ));
     lines.extend(config.warnings.iter().map(|warning| ("config", Finding::note(warning.clone()))));
     for file in settings.textfile.iter().chain(&settings.textfile_dir) {
         lines.push(("output", directory(file, settings.textfile_dir.as_ref() == Some(file))));
     }
     if let Some(listen) = settings.listen {
         let options = http::Options { listen, allow: settings.allow.clone(), limits: http::Limits::default() };
-        lines.push(("output", match Server::bind(&options) {
-            Ok(server) => Finding::ok(format!("http://{}/metrics can be served", server.local_addr())),
-            Err(error) => Finding::broken(error.to_string()),
-        }));
+        lines.push((
+            "output",
+            match Server::bind(&options) {
+                Ok(server) => Finding::ok(format!("http://{}/metrics can be served", server.local_addr())),
+                Err(error) => Finding::broken(error.to_string()),
+            },
+        ));
     }
     if rows.is_empty() {
         lines.push(("config", Finding::broken("no collector is enabled, so nothing would be measured")));

@@ -17,7 +17,9 @@ pub const DAEMON: &str = "gatemeter";
 pub fn install(format: LogFormat, level: LevelFilter) {
     // The level is filtered by the facade, so that a new configuration can change it.
     let _ = match format {
-        LogFormat::Text => SimpleLogger::new().with_level(LevelFilter::Trace).with_module_level("async_io", LevelFilter::Off).init(),
+        LogFormat::Text => {
+            SimpleLogger::new().with_level(LevelFilter::Trace).with_module_level("async_io", LevelFilter::Off).init()
+        }
         LogFormat::Logfmt => log::set_boxed_logger(Box::new(Machine { line: logfmt })),
         LogFormat::Json => log::set_boxed_logger(Box::new(Machine { line: json })),
     };
@@ -83,10 +85,7 @@ mod tests {
 
     #[test]
     fn a_line_for_machines_stays_one_line_whatever_is_in_it() {
-        assert_eq!(
-            written(logfmt),
-            "level=warn collector=traffic msg=\"no \\\"br-lan\\\"\\n\\u001b[31m\"\n"
-        );
+        assert_eq!(written(logfmt), "level=warn collector=traffic msg=\"no \\\"br-lan\\\"\\n\\u001b[31m\"\n");
         assert_eq!(
             written(json),
             "{\"level\":\"warn\",\"collector\":\"traffic\",\"msg\":\"no \\\"br-lan\\\"\\n\\u001b[31m\"}\n"

@@ -48,8 +48,10 @@ impl Plan {
     fn load(args: &Args) -> Result<Plan> {
         let config = Config::load(args, SECTIONS)?;
         let settings = Settings::read(&config)?;
-        let named: Option<Vec<&str>> =
-            args.collectors.as_ref().map(|list| list.split(',').map(str::trim).filter(|name| !name.is_empty()).collect());
+        let named: Option<Vec<&str>> = args
+            .collectors
+            .as_ref()
+            .map(|list| list.split(',').map(str::trim).filter(|name| !name.is_empty()).collect());
         let rows = selected(&config, named.as_deref(), "--collectors")?;
         // Every section is read now, so that a bad value is an error at once and not when its collector starts.
         for row in &rows {

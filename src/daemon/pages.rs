@@ -104,7 +104,9 @@ impl Pages {
         for status in &self.statuses {
             let _ = writeln!(text, "<tr><td>{}</td><td>{}</td></tr>", status.name, Html(&state(status)));
         }
-        text.push_str("</table>\n<p><a href=\"/metrics\">Metrics</a> <a href=\"/healthz\">Health</a></p></body></html>\n");
+        text.push_str(
+            "</table>\n<p><a href=\"/metrics\">Metrics</a> <a href=\"/healthz\">Health</a></p></body></html>\n",
+        );
         Reply::page("/", "text/html; charset=utf-8", text)
             .header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
             .header("X-Content-Type-Options", "nosniff")

@@ -106,9 +106,8 @@ fn a_well_collector_publishes_and_is_up() {
 
 #[test]
 fn a_failed_collection_is_tried_again_by_the_same_collector() {
-    let behaviour: Behaviour = |n| {
-        Box::pin(async move { if n == 2 { Err(Error::failed("read the map", "it is gone")) } else { Ok(()) } })
-    };
+    let behaviour: Behaviour =
+        |n| Box::pin(async move { if n == 2 { Err(Error::failed("read the map", "it is gone")) } else { Ok(()) } });
     let outcome = supervise(behaviour, |outcome| outcome.status.errors.get() == 1 && outcome.status.up.get());
     assert_eq!(BUILDS.get(), 1);
     assert!(outcome.status.trouble.borrow().is_none());

@@ -188,7 +188,9 @@ impl Traffic {
             self.settle();
         }
         self.names.refresh();
-        let Some(open) = &mut self.open else { return Err(Error::failed("count traffic", "the collector is not open")) };
+        let Some(open) = &mut self.open else {
+            return Err(Error::failed("count traffic", "the collector is not open"));
+        };
         let now = Instant::now();
         self.hosts.begin();
         open.accounting.read(|key, counters| self.hosts.observe(key, counters, now))?;
