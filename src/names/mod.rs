@@ -18,7 +18,7 @@ use crate::config::source;
 
 pub mod leases;
 pub mod mac;
-mod table;
+pub mod table;
 mod watched;
 
 pub use mac::Mac;
