@@ -12,7 +12,7 @@ const ROOM: usize = 8;
 fuzz_target!(|bytes: &[u8]| {
     let text = String::from_utf8_lossy(bytes);
     let table = Table::of_text(&text, ROOM);
-    assert!(table.len() <= ROOM);
+    assert!(table.entries() <= ROOM);
     leases::parse(&text, |entry| {
         if let Some(mac) = entry.mac {
             assert_eq!(mac.to_string().parse(), Ok(mac));
