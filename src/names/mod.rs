@@ -124,7 +124,7 @@ impl Names {
 
     /// How many names are known, patterns and addresses included.
     pub fn len(&self) -> usize {
-        self.tables().map(Table::len).sum()
+        self.tables().map(Table::entries).sum()
     }
 
     /// Whether no name is known.
