@@ -211,6 +211,8 @@ impl Server {
                 Err(error) if concerns_only_the_peer(&error) => log::debug!("http: a connection is lost: {error}"),
                 Err(error) => {
                     trouble.happened(self.addr, &error);
+                    // Without a free descriptor accept fails even if nobody waits, and then nobody must go.
+                    let _ = self.listener.readable().await;
                     // Descriptors are what runs out; a connection that only waits gives its own.
                     let spare = shared.table.borrow_mut().evict_spare(Instant::now());
                     if spare.is_none() {

@@ -86,6 +86,7 @@ pub(super) async fn serve<H: Handler>(slot: Slot<H>, stream: Async<TcpStream>, p
             }
             return;
         }
+        slot.set(if input.is_empty() { State::Idle } else { State::Reading });
         // A client that sends requests as fast as they are answered gives others their turn.
         yield_now().await;
     }
@@ -110,7 +111,6 @@ async fn read_head<H>(slot: &Slot<H>, stream: &Async<TcpStream>, input: &mut Vec
     let limits = &slot.shared.limits;
     let refused = |status, why| Err(End::Refused(Reject { status, why }));
     let mut started = !input.is_empty();
-    slot.set(if started { State::Reading } else { State::Idle });
     let mut deadline = Instant::now() + if started { limits.head_time } else { limits.idle_time };
     let mut seen = 0;
     loop {
