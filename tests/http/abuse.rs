@@ -91,14 +91,11 @@ fn slow_readers_do_not_hold_up_a_scrape() {
 #[test]
 fn one_address_that_keeps_every_connection_busy_is_turned_away_and_others_are_not() {
     let server = Running::new();
-    let busy = crowd(server.v6(), 64, b"GET /wait?ms=600000 HTTP/1.1\r\nHost: a\r\n\r\n");
-    while server.sockets() < SOCKETS {
-        thread::sleep(Duration::from_millis(5));
-    }
-    // All 64 are being handled once their requests have been read; one more of theirs finds no room.
-    let mut refused = Client::new(server.v6());
-    while let Some(response) = refused.response().filter(|response| response.status != 503) {
-        panic!("{response:?}");
+    let wait = b"GET /wait?ms=600000 HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut busy = crowd(server.v6(), 64, wait);
+    // Until all 64 requests have been read there is room to be made; then the next ones of this address find none.
+    while !get(server.v4(), "/replies").text().contains("other 503 ") {
+        busy.extend(crowd(server.v6(), 3, wait));
     }
     scrape_times(server.v4(), 20);
     drop(busy);
