@@ -162,12 +162,3 @@ fn program_error(error: ProgramError) -> io::Error {
         error => io::Error::other(error.to_string()),
     }
 }
-
-impl std::fmt::Display for Hook {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Hook::Tcx => "tcx",
-            Hook::Clsact => "clsact",
-        })
-    }
-}

@@ -716,27 +716,3 @@ fn remedied(error: Error, code: Option<i32>) -> Error {
         _ => error,
     }
 }
-
-/// Mounts a BPF file system where pins are to be, unless there is one.
-pub fn ensure_bpffs(dir: &Path) -> Result<()> {
-    use crate::sys::fs;
-    let mount = dir.ancestors().skip(1).find(|parent| parent.is_dir()).unwrap_or(dir);
-    if fs::is_bpffs(mount).unwrap_or(false) || fs::is_bpffs(dir).unwrap_or(false) {
-        return Ok(());
-    }
-    let point = Path::new("/sys/fs/bpf");
-    if mount != point {
-        return Err(Error::failed(format!("pin counters in {}", dir.display()), "it is not on a BPF file system")
-            .remedy("mount one there: mount -t bpf bpf DIR"));
-    }
-    fs::mount_bpffs(point).map_err(|source| Error::io("mount the BPF file system on /sys/fs/bpf", source))
-}
-
-/// What the system lacks for accounting.
-pub fn check(pin_dir: Option<&Path>) -> Vec<crate::collectors::Finding> {
-    use crate::collectors::Finding;
-    match bpf::available() {
-        Ok(()) => vec![Finding::ok(format!("bpf() is there; pins go to {pin_dir:?}"))],
-        Err(error) => vec![Finding::broken(with_remedy(Error::io("use bpf()", error)).to_string())],
-    }
-}
