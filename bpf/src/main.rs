@@ -81,7 +81,7 @@ fn account<const UP: bool>(skb: *mut __sk_buff) {
             if classify::never_internet4(peer) {
                 return;
             }
-            let mac = mac_at(data + if UP { 6 } else { 0 });
+            let mac = mac::<UP>(data);
             return tail4::<UP>(skb, host, peer, mac, Tags::NONE);
         } else if kind == IPV6 {
             if data + 54 <= end {
@@ -90,7 +90,7 @@ fn account<const UP: bool>(skb: *mut __sk_buff) {
                 if classify::never_internet6(peer) {
                     return;
                 }
-                let mac = mac_at(data + if UP { 6 } else { 0 });
+                let mac = mac::<UP>(data);
                 return tail6::<UP>(skb, words(host), peer, mac, Tags::NONE);
             }
         } else if kind != VLAN && kind != QINQ {
@@ -106,21 +106,24 @@ fn words(at: usize) -> [u32; 4] {
     unsafe { [*at, *at.add(1), *at.add(2), *at.add(3)] }
 }
 
-/// The MAC at `at`, as the two key words that end in zero padding. Read in halves of 16 bits: with the two bytes
-/// of NET_IP_ALIGN in front of the frame, one of the two MACs starts at an odd half word.
+/// The host's MAC in an Ethernet header at `at`, as the two key words that end in zero padding.
+///
+/// Read in the largest parts that are aligned when two bytes (NET_IP_ALIGN) lie in front of the frame, which is what
+/// verifiers of processors without unaligned access insist on.
 #[inline(always)]
-fn mac_at(at: usize) -> [u32; 2] {
-    let at = at as *const u16;
-    let (a, b, c) = unsafe { (*at, *at.add(1), *at.add(2)) };
-    join(a, b, c)
-}
-
-#[inline(always)]
-fn join(a: u16, b: u16, c: u16) -> [u32; 2] {
-    if cfg!(target_endian = "little") {
-        [a as u32 | (b as u32) << 16, c as u32]
+fn mac<const UP: bool>(at: usize) -> [u32; 2] {
+    if UP {
+        let first = unsafe { *((at + 6) as *const u32) };
+        let last = unsafe { *((at + 10) as *const u16) } as u32;
+        [first, if cfg!(target_endian = "little") { last } else { last << 16 }]
     } else {
-        [(a as u32) << 16 | b as u32, (c as u32) << 16]
+        let first = unsafe { *(at as *const u16) } as u32;
+        let last = unsafe { *((at + 2) as *const u32) };
+        if cfg!(target_endian = "little") {
+            [first | last << 16, last >> 16]
+        } else {
+            [first << 16 | last >> 16, last << 16]
+        }
     }
 }
 
@@ -136,8 +139,9 @@ fn load<T: Copy>(skb: *mut __sk_buff, offset: u32) -> Option<T> {
 #[inline(always)]
 fn unusual<const UP: bool>(skb: *mut __sk_buff) {
     cold_path();
-    let Some(mac) = load::<[u16; 3]>(skb, if UP { 6 } else { 0 }) else { return };
-    let mac = join(mac[0], mac[1], mac[2]);
+    let Some([a, b, c]) = load::<[u16; 3]>(skb, if UP { 6 } else { 0 }) else { return };
+    let (a, b, c) = (a as u32, b as u32, c as u32);
+    let mac = if cfg!(target_endian = "little") { [a | b << 16, c] } else { [a << 16 | b, c << 16] };
     let mut tags = Tags::NONE;
     let mut kind;
     loop {

@@ -20,11 +20,11 @@ pub fn program(tried: &str, error: &ProgramError) -> Error {
 fn verifier(tried: &str, error: &io::Error, log: &str) -> Error {
     let log = log.trim();
     let from = (log.len().saturating_sub(LOG)..=log.len()).find(|at| log.is_char_boundary(*at)).unwrap_or(0);
-    let why = match log.get(from..).unwrap_or_default() {
-        "" => error.to_string(),
-        end => format!("{error}; the verifier says: {end}"),
-    };
-    remedied(Error::failed(tried, why), error.raw_os_error())
+    match log.get(from..).unwrap_or_default() {
+        "" => remedied(Error::failed(tried, error.to_string()), error.raw_os_error()),
+        // The program itself was refused: no privilege helps.
+        end => Error::failed(tried, format!("{error}; the verifier says: {end}")),
+    }
 }
 
 /// Any error, with all its causes.
