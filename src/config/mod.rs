@@ -187,10 +187,10 @@ impl Config {
             set("gatemeter", "http", "-e", &["1".to_owned()]);
         }
         if let Some(listen) = &args.listen {
-            set("gatemeter", "listen", "-l", &[listen.clone()]);
+            set("gatemeter", "listen", "-l", std::slice::from_ref(listen));
         }
         if let Some(port) = &args.port {
-            set("gatemeter", "port", "-p", &[port.clone()]);
+            set("gatemeter", "port", "-p", std::slice::from_ref(port));
         }
         Ok(())
     }

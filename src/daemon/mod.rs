@@ -140,7 +140,7 @@ impl<'a> Daemon<'a> {
         self.start_files()?;
         self.start_http(server);
         loop {
-            match signals.read_with(|fd| signals::read(fd)).await {
+            match signals.read_with(signals::read).await {
                 Ok(Signal::Reload) => self.reload().await,
                 Ok(Signal::Stop) => break,
                 Err(source) => return Err(Error::io("wait for signals", source)),

@@ -209,7 +209,7 @@ fn next_hops(mut buf: &[u8], ifindexes: &mut Vec<u32>) -> Result<(), Malformed> 
     Ok(())
 }
 
-fn tail<'a>(body: &'a [u8], fixed: usize) -> Result<&'a [u8], Malformed> {
+fn tail(body: &[u8], fixed: usize) -> Result<&[u8], Malformed> {
     slice(body, fixed, body.len().saturating_sub(fixed), "message attributes")
 }
 
