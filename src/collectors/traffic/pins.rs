@@ -163,10 +163,13 @@ impl Pins {
     pub fn remove(self) -> Result<Vec<String>> {
         let mut removed = self.remove_other_layouts()?;
         removed.extend(remove_all(&self.dir)?);
-        for dir in [&self.dir, &self.root] {
-            fs::remove_dir(dir).map_err(|error| Error::io(format!("remove {}", dir.display()), error))?;
+        fs::remove_dir(&self.dir).map_err(|error| Error::io(format!("remove {}", self.dir.display()), error))?;
+        match fs::remove_dir(&self.root) {
+            Ok(()) => removed.push(format!("directory {}", self.root.display())),
+            // The root of a BPF file system, or one that holds what is somebody else's, was not made by us.
+            Err(error) if matches!(error.kind(), io::ErrorKind::ResourceBusy | io::ErrorKind::DirectoryNotEmpty) => {}
+            Err(error) => return Err(Error::io(format!("remove {}", self.root.display()), error)),
         }
-        removed.push(format!("directory {}", self.root.display()));
         Ok(removed)
     }
 }
