@@ -75,9 +75,17 @@ fn measure() {
     let mut arp = udp4([0; 4], [0; 4], true);
     arp[12..14].copy_from_slice(&[8, 6]);
     let cases = [
-        ("accounted v4", udp4([192, 168, 1, 10], [203, 0, 113, 5], true), udp4([203, 0, 113, 5], [192, 168, 1, 10], false)),
+        (
+            "accounted v4",
+            udp4([192, 168, 1, 10], [203, 0, 113, 5], true),
+            udp4([203, 0, 113, 5], [192, 168, 1, 10], false),
+        ),
         ("accounted v6", udp6(lan6, internet6, true), udp6(internet6, lan6, false)),
-        ("LAN to LAN v4", udp4([192, 168, 1, 10], [192, 168, 1, 11], true), udp4([192, 168, 1, 11], [192, 168, 1, 10], false)),
+        (
+            "LAN to LAN v4",
+            udp4([192, 168, 1, 10], [192, 168, 1, 11], true),
+            udp4([192, 168, 1, 11], [192, 168, 1, 10], false),
+        ),
         ("not IP", arp.clone(), arp),
     ];
     let from_lan = net::Sender::new(host);
@@ -95,7 +103,12 @@ fn measure() {
                 })
                 .collect();
             rounds.sort_by(f64::total_cmp);
-            println!("{name:14} {direction:?}  {:.1} ns  ({:.1} to {:.1})", rounds[ROUNDS / 2], rounds[0], rounds[ROUNDS - 1]);
+            println!(
+                "{name:14} {direction:?}  {:.1} ns  ({:.1} to {:.1})",
+                rounds[ROUNDS / 2],
+                rounds[0],
+                rounds[ROUNDS - 1]
+            );
         }
     }
 }
