@@ -5,13 +5,12 @@
 //! without a packet lost or counted twice.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use aya::programs::SchedClassifier;
+use aya::programs::{ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfLoader};
 
 use super::codec::layout::*;
@@ -112,7 +111,7 @@ impl Accounting {
         }
         let mut ebpf = loader.load(OBJECT).map_err(|error| refusal::any(tried, &error))?;
         for name in [PROGRAM_IN, PROGRAM_OUT] {
-            program(&mut ebpf, name)?.load().map_err(|error| refusal::program(tried, &error))?;
+            load(program(&mut ebpf, name)?, tried)?;
         }
         let configuration = Configuration::new(open_map(&ebpf, CONFIG_NAME, cpus)?)?;
         let hosts = [open_map(&ebpf, HOSTS4_NAME, cpus)?, open_map(&ebpf, HOSTS6_NAME, cpus)?];
@@ -348,9 +347,7 @@ impl Accounting {
 
     fn drop_links(&self, ifindex: u32) {
         if let Some(pins) = &self.pins {
-            for direction in Direction::BOTH {
-                let _ = fs::remove_file(pins.link(ifindex, direction));
-            }
+            pins.drop_links(ifindex);
         }
     }
 
@@ -361,7 +358,7 @@ impl Accounting {
         let tried = "load the program that merges tables";
         let adder = program(&mut self.ebpf, PROGRAM_ADD)?;
         if adder.fd().is_err() {
-            adder.load().map_err(|error| refusal::program(tried, &error))?;
+            load(adder, tried)?;
         }
         let adder = adder.fd().map_err(|error| refusal::program(tried, &error))?;
         let lost = self.tables.merge(adder.as_fd())?;
@@ -447,6 +444,18 @@ fn encode(ifindex: u32, rules: &Rules, tried: &str) -> Result<EncodedRules> {
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier> {
     let found = ebpf.program_mut(name).and_then(|program| program.try_into().ok());
     found.ok_or_else(|| Error::failed(format!("find the program {name}"), "the object does not hold it"))
+}
+
+fn load(program: &mut SchedClassifier, tried: &str) -> Result<()> {
+    // The verifier gives up when a signal comes in, which any reload may send.
+    const TRIES: usize = 20;
+    for _ in 1..TRIES {
+        match program.load() {
+            Err(ProgramError::LoadError { io_error, .. }) if io_error.raw_os_error() == Some(libc::EAGAIN) => {}
+            result => return result.map_err(|error| refusal::program(tried, &error)),
+        }
+    }
+    program.load().map_err(|error| refusal::program(tried, &error))
 }
 
 fn open_map(ebpf: &Ebpf, name: &str, cpus: usize) -> Result<Map> {
