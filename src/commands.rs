@@ -64,7 +64,7 @@ pub fn once(args: &Args, once: &Once) -> Result<bool> {
 
 async fn collect(row: &Row, config: &Config) -> Result<Page> {
     let mut collector: Box<dyn Collector> = (row.build)(config)?;
-    collector.open().await?;
+    collector.open_once().await?;
     let mut page = Page::new();
     collector.collect(&mut page).await?;
     Ok(page)

@@ -120,7 +120,7 @@ mod tests {
 
     fn written(line: fn(&Record<'_>) -> String) -> String {
         let text = format_args!("no \"br-lan\"\n\x1b[31m");
-        line(&Record::builder().level(log::Level::Warn).target("traffic").args(text).build())
+        line(&Record::builder().level(Level::Warn).target("traffic").args(text).build())
     }
 
     #[test]

@@ -156,21 +156,18 @@ impl Task {
             if due <= now {
                 due = now + self.interval;
             }
-            loop {
-                match self.wait(due, collector.as_mut(), reloads).await {
-                    Wake::Due => break,
-                    Wake::Broken(error) => return End::Failed(error),
-                    Wake::Reload(new) => {
-                        *config = new;
-                        match collector.reconfigure(config) {
-                            Ok(Reload::Done) => {}
-                            Ok(Reload::Rebuild) => return End::Rebuild,
-                            Err(error) => return End::Failed(error),
-                        }
-                        self.interval = collector.interval();
-                        due = Instant::now();
-                        break;
+            match self.wait(due, collector.as_mut(), reloads).await {
+                Wake::Due => {}
+                Wake::Broken(error) => return End::Failed(error),
+                Wake::Reload(new) => {
+                    *config = new;
+                    match collector.reconfigure(config) {
+                        Ok(Reload::Done) => {}
+                        Ok(Reload::Rebuild) => return End::Rebuild,
+                        Err(error) => return End::Failed(error),
                     }
+                    self.interval = collector.interval();
+                    due = Instant::now();
                 }
             }
         }

@@ -53,6 +53,22 @@ pub fn within6(address: [u32; 4], network: [u32; 4], mask: [u32; 4]) -> bool {
 /// Bytes and packets of an aggregated packet as it is on the wire: each of `segments` has its own copy of the
 /// `headers` bytes, of which `len` holds one.
 #[inline(always)]
-pub fn on_the_wire(len: u32, segments: u32, headers: u32) -> (u64, u64) {
-    (len as u64 + (segments as u64 - 1) * headers as u64, segments as u64)
+pub fn on_the_wire(len: u64, segments: u32, headers: u32) -> (u64, u64) {
+    (len + (segments as u64 - 1) * headers as u64, segments as u64)
+}
+
+/// Bytes of an IPv6 extension header of this protocol number, whose length field holds `len`; `None` if it is none.
+#[inline(always)]
+pub fn extension_len(protocol: u8, len: u8) -> Option<u32> {
+    const HOP_BY_HOP: u8 = 0;
+    const ROUTING: u8 = 43;
+    const FRAGMENT: u8 = 44;
+    const AUTHENTICATION: u8 = 51;
+    const DESTINATION: u8 = 60;
+    match protocol {
+        HOP_BY_HOP | ROUTING | DESTINATION => Some((len as u32 + 1) * 8),
+        FRAGMENT => Some(8),
+        AUTHENTICATION => Some((len as u32 + 2) * 4),
+        _ => None,
+    }
 }

@@ -36,38 +36,48 @@ pub const TRUNCATED: u32 = 1;
 /// Interfaces that can be accounted at once.
 pub const SLOTS: usize = 16;
 
-// One slot, in 32-bit words: the interface, which of the two rule sets counts, and both rule sets.
-/// Word of a slot that holds the interface index; 0 is a free slot.
-pub const SLOT_IFINDEX: usize = 0;
-/// Word of a slot that says which rule set is in force, 0 or 1.
-pub const SLOT_ACTIVE: usize = 1;
-/// Word of a slot at which the first rule set starts.
-pub const SLOT_RULES: usize = 2;
-/// Words of a slot.
-pub const SLOT_WORDS: usize = SLOT_RULES + 2 * RULES_WORDS;
+// The configuration, in 32-bit words: which of two blocks is in force, then both blocks.
+/// Word that says which block is in force, 0 or 1. The daemon writes the other one, then this.
+pub const ACTIVE: usize = 0;
+/// Word at which the first block starts.
+pub const BLOCKS: usize = 1;
 /// Size of the whole configuration in bytes.
-pub const CONFIG: usize = SLOTS * SLOT_WORDS * 4;
+pub const CONFIG: usize = (BLOCKS + 2 * BLOCK_WORDS) * 4;
 
-/// LAN prefixes per family and rule set.
+// One block: how to find an interface's rules, then the rules of each. The program computes the place of the rules
+// from what it reads instead of searching for it, which spares the verifier a path per slot.
+/// Word that interface indexes are multiplied with (modulo 2^32); the top 8 bits of the product are the place in the
+/// table of slots. Chosen by the daemon so that no two accounted interfaces meet.
+pub const BLOCK_MULTIPLIER: usize = 0;
+/// Word at which the table of slots starts: 256 bytes, each the slot of an interface or anything for none.
+pub const BLOCK_TABLE: usize = 1;
+/// Word at which the rules of the first slot start.
+pub const BLOCK_RULES: usize = BLOCK_TABLE + 256 / 4;
+/// Words of a block.
+pub const BLOCK_WORDS: usize = BLOCK_RULES + SLOTS * RULES_WORDS;
+
+/// LAN prefixes per family and slot.
 pub const LAN: usize = 16;
-/// Local prefixes per family and rule set.
+/// Local prefixes per family and slot.
 pub const LOCAL: usize = 32;
 
-// One rule set, in 32-bit words.
+// The rules of one slot, in 32-bit words.
+/// The interface they are for; 0 for a free slot.
+pub const RULES_IFINDEX: usize = 0;
 /// 1 to count each segment of an aggregated packet with its own headers, 0 to count packets as the interface does.
-pub const RULES_WIRE: usize = 0;
-/// Number of IPv4 LAN prefixes.
-pub const RULES_LAN4_LEN: usize = 1;
-/// Number of IPv4 local prefixes.
-pub const RULES_LOCAL4_LEN: usize = 2;
-/// Number of IPv6 LAN prefixes.
-pub const RULES_LAN6_LEN: usize = 3;
-/// Number of IPv6 local prefixes.
-pub const RULES_LOCAL6_LEN: usize = 4;
+pub const RULES_WIRE: usize = 1;
 /// 1 if any VLAN is to be skipped.
-pub const RULES_SKIPS: usize = 5;
+pub const RULES_SKIPS: usize = 2;
+/// Number of IPv4 LAN prefixes.
+pub const RULES_LAN4_LEN: usize = 3;
+/// Number of IPv4 local prefixes.
+pub const RULES_LOCAL4_LEN: usize = 4;
+/// Number of IPv6 LAN prefixes.
+pub const RULES_LAN6_LEN: usize = 5;
+/// Number of IPv6 local prefixes.
+pub const RULES_LOCAL6_LEN: usize = 6;
 /// IPv4 LAN prefixes: network word, mask word.
-pub const RULES_LAN4: usize = 6;
+pub const RULES_LAN4: usize = 7;
 /// IPv4 local prefixes: network word, mask word.
 pub const RULES_LOCAL4: usize = RULES_LAN4 + 2 * LAN;
 /// IPv6 LAN prefixes: four network words, four mask words.
@@ -76,7 +86,7 @@ pub const RULES_LAN6: usize = RULES_LOCAL4 + 2 * LOCAL;
 pub const RULES_LOCAL6: usize = RULES_LAN6 + 8 * LAN;
 /// One bit per VLAN id: word id / 32, bit id % 32.
 pub const RULES_SKIP: usize = RULES_LOCAL6 + 8 * LOCAL;
-/// Words of a rule set.
+/// Words of the rules of a slot.
 pub const RULES_WORDS: usize = RULES_SKIP + 4096 / 32;
 
 // The frame that carries an entry of an older table to the program that adds it, in bytes.

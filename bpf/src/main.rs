@@ -6,6 +6,7 @@
 
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
 mod classify;
 #[allow(dead_code)]
@@ -48,6 +49,8 @@ const IPV4: u16 = 0x0800u16.to_be();
 const IPV6: u16 = 0x86ddu16.to_be();
 const VLAN: u16 = 0x8100u16.to_be();
 const QINQ: u16 = 0x88a8u16.to_be();
+const TCP: u8 = 6;
+const UDP: u8 = 17;
 
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "license")]
@@ -78,8 +81,8 @@ fn account<const UP: bool>(skb: *mut __sk_buff) {
             if classify::never_internet4(peer) {
                 return;
             }
-            let mac = mac_at(data + if UP { 6 } else { 0 });
-            return tail4::<UP>(skb, host, peer, mac, 0);
+            let mac = mac::<UP>(data);
+            return tail4::<UP>(skb, host, peer, mac, Tags::NONE);
         } else if kind == IPV6 {
             if data + 54 <= end {
                 let (host, peer) = if UP { (data + 22, data + 38) } else { (data + 38, data + 22) };
@@ -87,8 +90,8 @@ fn account<const UP: bool>(skb: *mut __sk_buff) {
                 if classify::never_internet6(peer) {
                     return;
                 }
-                let mac = mac_at(data + if UP { 6 } else { 0 });
-                return tail6::<UP>(skb, words(host), peer, mac, 0);
+                let mac = mac::<UP>(data);
+                return tail6::<UP>(skb, words(host), peer, mac, Tags::NONE);
             }
         } else if kind != VLAN && kind != QINQ {
             return;
@@ -103,21 +106,24 @@ fn words(at: usize) -> [u32; 4] {
     unsafe { [*at, *at.add(1), *at.add(2), *at.add(3)] }
 }
 
-/// The MAC at `at`, as the two key words that end in zero padding. Read in halves of 16 bits: with the two bytes
-/// of NET_IP_ALIGN in front of the frame, one of the two MACs starts at an odd half word.
+/// The host's MAC in an Ethernet header at `at`, as the two key words that end in zero padding.
+///
+/// Read in the largest parts that are aligned when two bytes (NET_IP_ALIGN) lie in front of the frame, which is what
+/// verifiers of processors without unaligned access insist on.
 #[inline(always)]
-fn mac_at(at: usize) -> [u32; 2] {
-    let at = at as *const u16;
-    let (a, b, c) = unsafe { (*at, *at.add(1), *at.add(2)) };
-    join(a, b, c)
-}
-
-#[inline(always)]
-fn join(a: u16, b: u16, c: u16) -> [u32; 2] {
-    if cfg!(target_endian = "little") {
-        [a as u32 | (b as u32) << 16, c as u32]
+fn mac<const UP: bool>(at: usize) -> [u32; 2] {
+    if UP {
+        let first = unsafe { *((at + 6) as *const u32) };
+        let last = unsafe { *((at + 10) as *const u16) } as u32;
+        [first, if cfg!(target_endian = "little") { last } else { last << 16 }]
     } else {
-        [(a as u32) << 16 | b as u32, (c as u32) << 16]
+        let first = unsafe { *(at as *const u16) } as u32;
+        let last = unsafe { *((at + 2) as *const u32) };
+        if cfg!(target_endian = "little") {
+            [first | last << 16, last >> 16]
+        } else {
+            [first << 16 | last >> 16, last << 16]
+        }
     }
 }
 
@@ -133,21 +139,28 @@ fn load<T: Copy>(skb: *mut __sk_buff, offset: u32) -> Option<T> {
 #[inline(always)]
 fn unusual<const UP: bool>(skb: *mut __sk_buff) {
     cold_path();
-    let Some(mac) = load::<[u16; 3]>(skb, if UP { 6 } else { 0 }) else { return };
-    let mac = join(mac[0], mac[1], mac[2]);
-    let mut tags = 0;
+    let Some([a, b, c]) = load::<[u16; 3]>(skb, if UP { 6 } else { 0 }) else { return };
+    let (a, b, c) = (a as u32, b as u32, c as u32);
+    let mac = if cfg!(target_endian = "little") { [a | b << 16, c] } else { [a << 16 | b, c << 16] };
+    let mut tags = Tags::NONE;
     let mut kind;
     loop {
-        kind = match load::<u16>(skb, 12 + tags) {
+        kind = match load::<u16>(skb, 12 + tags.len) {
             Some(kind) => kind,
             None => return,
         };
-        if (kind != VLAN && kind != QINQ) || tags == 2 * TAG_LEN {
+        if (kind != VLAN && kind != QINQ) || tags.len == 2 * TAG_LEN {
             break;
         }
-        tags += TAG_LEN;
+        if tags.len == 0 {
+            tags.first = match load::<u16>(skb, ETH_LEN) {
+                Some(tag) => tag,
+                None => return,
+            };
+        }
+        tags.len += TAG_LEN;
     }
-    let start = ETH_LEN + tags;
+    let start = ETH_LEN + tags.len;
     if kind == IPV4 {
         let Some([source, destination]) = load::<[u32; 2]>(skb, start + 12) else {
             return uncounted(TRUNCATED, 1, unsafe { (*skb).len } as u64);
@@ -204,85 +217,188 @@ fn merge<const K: usize>(
     true
 }
 
-/// A word of the configuration.
+/// Hides from the compiler that a number is 0 or 1: it would make a branch of the multiplication, and the verifier
+/// follow both ways to the end.
 #[inline(always)]
-fn config(word: usize) -> u32 {
-    unsafe { read_volatile((GM_CONFIG.0.get() as *const u32).add(word)) }
+fn opaque(mut number: u32) -> u32 {
+    unsafe { core::arch::asm!("/* {0} */", inout(reg) number, options(pure, nomem, nostack)) };
+    number
 }
 
-/// Where the rules in force for this packet's interface start, if it is accounted and its VLAN is not.
-#[inline(always)]
-fn rules(skb: *mut __sk_buff) -> Option<usize> {
-    let ifindex = unsafe { (*skb).ifindex };
-    let mut slot = 0;
-    while slot < SLOTS {
-        let base = slot * SLOT_WORDS;
-        if config(base + SLOT_IFINDEX) == ifindex {
-            let active = (config(base + SLOT_ACTIVE) & 1) as usize;
-            return Some(base + SLOT_RULES + active * RULES_WORDS);
-        }
-        slot += 1;
+/// The rules for the interface a packet goes through.
+#[derive(Clone, Copy)]
+struct Rules(*const u32);
+
+impl Rules {
+    /// The rules in force for this packet's interface, if it is accounted.
+    #[inline(always)]
+    fn of(skb: *mut __sk_buff) -> Option<Rules> {
+        let ifindex = unsafe { (*skb).ifindex };
+        let start = GM_CONFIG.0.get() as *const u32;
+        let active = opaque(unsafe { read_volatile(start.add(ACTIVE)) } & 1);
+        let block = unsafe { start.add(BLOCKS + active as usize * BLOCK_WORDS) };
+        let place = ifindex.wrapping_mul(unsafe { read_volatile(block.add(BLOCK_MULTIPLIER)) }) >> 24;
+        let table = unsafe { block.add(BLOCK_TABLE) } as *const u8;
+        let slot = unsafe { read_volatile(table.add(place as usize)) } as usize & (SLOTS - 1);
+        let rules = Rules(unsafe { block.add(BLOCK_RULES + slot * RULES_WORDS) });
+        if rules.word(RULES_IFINDEX) == ifindex { Some(rules) } else { None }
     }
-    None
-}
 
-#[inline(always)]
-fn in_list4(address: u32, len: u32, most: usize, start: usize) -> bool {
-    let mut i = 0;
-    while i < most {
-        if i >= len as usize {
+    #[inline(always)]
+    fn word(self, word: usize) -> u32 {
+        unsafe { read_volatile(self.0.add(word)) }
+    }
+
+    /// Whether the packet's outermost VLAN is accounted on a VLAN device of its own. `tag` is the first tag in the
+    /// payload, 0 for none; a tag in the metadata is outside of it.
+    #[inline(always)]
+    fn skip(self, skb: *mut __sk_buff, tag: u16) -> bool {
+        if self.word(RULES_SKIPS) == 0 {
             return false;
         }
-        if classify::within4(address, config(start + 2 * i), config(start + 2 * i + 1)) {
-            return true;
-        }
-        i += 1;
-    }
-    false
-}
-
-#[inline(always)]
-fn in_list6(address: [u32; 4], len: u32, most: usize, start: usize) -> bool {
-    let mut i = 0;
-    while i < most {
-        if i >= len as usize {
+        let id = if unsafe { (*skb).vlan_present } != 0 {
+            unsafe { (*skb).vlan_tci }
+        } else if tag != 0 {
+            u16::from_be(tag) as u32
+        } else {
             return false;
-        }
-        let at = start + 8 * i;
-        let network = [config(at), config(at + 1), config(at + 2), config(at + 3)];
-        let mask = [config(at + 4), config(at + 5), config(at + 6), config(at + 7)];
-        if classify::within6(address, network, mask) {
-            return true;
-        }
-        i += 1;
+        } & 0xfff;
+        self.word(RULES_SKIP + (id / 32) as usize) >> (id % 32) & 1 != 0
     }
-    false
+
+    #[inline(always)]
+    fn lan4(self, address: u32) -> bool {
+        self.in_list4(address, RULES_LAN4_LEN, LAN, RULES_LAN4)
+    }
+
+    #[inline(always)]
+    fn local4(self, address: u32) -> bool {
+        self.in_list4(address, RULES_LOCAL4_LEN, LOCAL, RULES_LOCAL4)
+    }
+
+    #[inline(always)]
+    fn lan6(self, address: [u32; 4]) -> bool {
+        self.in_list6(address, RULES_LAN6_LEN, LAN, RULES_LAN6)
+    }
+
+    #[inline(always)]
+    fn local6(self, address: [u32; 4]) -> bool {
+        self.in_list6(address, RULES_LOCAL6_LEN, LOCAL, RULES_LOCAL6)
+    }
+
+    #[inline(always)]
+    fn in_list4(self, address: u32, len: usize, most: usize, start: usize) -> bool {
+        let len = self.word(len) as usize;
+        let mut i = 0;
+        while i < most {
+            if i >= len {
+                return false;
+            }
+            let at = start + 2 * i;
+            if classify::within4(address, self.word(at), self.word(at + 1)) {
+                return true;
+            }
+            i += 1;
+        }
+        false
+    }
+
+    #[inline(always)]
+    fn in_list6(self, address: [u32; 4], len: usize, most: usize, start: usize) -> bool {
+        let len = self.word(len) as usize;
+        let mut i = 0;
+        while i < most {
+            if i >= len {
+                return false;
+            }
+            let at = start + 8 * i;
+            let network = [self.word(at), self.word(at + 1), self.word(at + 2), self.word(at + 3)];
+            let mask = [self.word(at + 4), self.word(at + 5), self.word(at + 6), self.word(at + 7)];
+            if classify::within6(address, network, mask) {
+                return true;
+            }
+            i += 1;
+        }
+        false
+    }
+}
+
+/// VLAN tags found in the payload.
+#[derive(Clone, Copy)]
+struct Tags {
+    /// Their bytes.
+    len: u32,
+    /// The first one's control information as in the frame; 0 for none.
+    first: u16,
+}
+
+impl Tags {
+    const NONE: Tags = Tags { len: 0, first: 0 };
 }
 
 #[inline(always)]
-fn tail4<const UP: bool>(skb: *mut __sk_buff, host: u32, peer: u32, mac: [u32; 2], tags: u32) {
-    let Some(rules) = rules(skb) else { return };
-    if !in_list4(host, config(rules + RULES_LAN4_LEN), LAN, rules + RULES_LAN4) {
+fn tail4<const UP: bool>(skb: *mut __sk_buff, host: u32, peer: u32, mac: [u32; 2], tags: Tags) {
+    let Some(rules) = Rules::of(skb) else { return };
+    if !rules.lan4(host) || rules.local4(peer) || rules.skip(skb, tags.first) {
         return;
     }
-    if in_list4(peer, config(rules + RULES_LOCAL4_LEN), LOCAL, rules + RULES_LOCAL4) {
-        return;
-    }
-    let bytes = unsafe { (*skb).len } as u64 - tags as u64;
-    add::<3, UP>(&HOSTS4, &[host, mac[0], mac[1]], bytes, 1);
+    let (bytes, packets) = amount(skb, rules, tags, false);
+    add::<3, UP>(&HOSTS4, &[host, mac[0], mac[1]], bytes, packets);
 }
 
 #[inline(always)]
-fn tail6<const UP: bool>(skb: *mut __sk_buff, host: [u32; 4], peer: [u32; 4], mac: [u32; 2], tags: u32) {
-    let Some(rules) = rules(skb) else { return };
-    if !in_list6(host, config(rules + RULES_LAN6_LEN), LAN, rules + RULES_LAN6) {
+fn tail6<const UP: bool>(skb: *mut __sk_buff, host: [u32; 4], peer: [u32; 4], mac: [u32; 2], tags: Tags) {
+    let Some(rules) = Rules::of(skb) else { return };
+    if !rules.lan6(host) || rules.local6(peer) || rules.skip(skb, tags.first) {
         return;
     }
-    if in_list6(peer, config(rules + RULES_LOCAL6_LEN), LOCAL, rules + RULES_LOCAL6) {
-        return;
+    let (bytes, packets) = amount(skb, rules, tags, true);
+    add::<6, UP>(&HOSTS6, &[host[0], host[1], host[2], host[3], mac[0], mac[1]], bytes, packets);
+}
+
+/// What the packet counts, bytes and packets. Tags are left out wherever they are, so that it does not matter whether
+/// the hardware took them off.
+#[inline(always)]
+fn amount(skb: *mut __sk_buff, rules: Rules, tags: Tags, ipv6: bool) -> (u64, u64) {
+    let len = unsafe { (*skb).len } as u64 - tags.len as u64;
+    if rules.word(RULES_WIRE) != 0 {
+        let segments = unsafe { (*skb).gso_segs };
+        if segments > 1 {
+            cold_path();
+            let headers = headers(skb, ETH_LEN + tags.len, ipv6) - tags.len;
+            return classify::on_the_wire(len, segments, headers);
+        }
     }
-    let bytes = unsafe { (*skb).len } as u64 - tags as u64;
-    add::<6, UP>(&HOSTS6, &[host[0], host[1], host[2], host[3], mac[0], mac[1]], bytes, 1);
+    (len, 1)
+}
+
+/// Bytes up to the payload of TCP or UDP, from the start of the frame; `start` is where the IP header is. Of another
+/// protocol, only the headers before it.
+#[inline(always)]
+fn headers(skb: *mut __sk_buff, start: u32, ipv6: bool) -> u32 {
+    let mut protocol;
+    let mut at;
+    if ipv6 {
+        protocol = load::<u8>(skb, start + 6).unwrap_or(0xff);
+        at = start + 40;
+        let mut i = 0;
+        while i < 8 {
+            let Some([next, len]) = load::<[u8; 2]>(skb, at) else { break };
+            let Some(size) = classify::extension_len(protocol, len) else { break };
+            protocol = next;
+            at += size;
+            i += 1;
+        }
+    } else {
+        protocol = load::<u8>(skb, start + 9).unwrap_or(0xff);
+        at = start + (load::<u8>(skb, start).unwrap_or(0x45) as u32 & 0xf) * 4;
+    }
+    if protocol == TCP {
+        at += (load::<u8>(skb, at + 12).unwrap_or(0x50) as u32 >> 4) * 4;
+    } else if protocol == UDP {
+        at += 8;
+    }
+    at
 }
 
 #[inline(always)]

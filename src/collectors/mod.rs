@@ -51,6 +51,11 @@ pub trait Collector {
     /// Opens sockets and programs. Called once; after a failure a new collector is built and opened.
     fn open(&mut self) -> LocalFuture<'_, Result<()>>;
 
+    /// Opens for a single collection, perhaps beside a daemon that runs.
+    fn open_once(&mut self) -> LocalFuture<'_, Result<()>> {
+        self.open()
+    }
+
     /// Reads the figures into an empty page.
     fn collect<'a>(&'a mut self, page: &'a mut Page) -> LocalFuture<'a, Result<()>>;
 

@@ -194,6 +194,14 @@ mod tests {
     }
 
     #[test]
+    fn a_lease_as_dnsmasq_2_90_wrote_it_for_dhclient_names_its_client() {
+        // From `dnsmasq --dhcp-range=fd77::10,fd77::50,64,1h` and `dhclient -6 -D LL` on a veth pair.
+        let text = "duid 00:01:00:01:32:93:b6:df:ee:6b:a6:01:97:4c\n\
+                    1795229810 30466 fd77::2c tablet6 00:03:00:01:02:00:00:00:77:02\n";
+        assert_eq!(entries(text), [row("02:00:00:00:77:02", "fd77::2c", "tablet6")]);
+    }
+
+    #[test]
     fn odhcpd_state_gives_the_hardware_address_from_the_duid() {
         let text = "# br-lan 000100012c1122333c22fb102030 1a2b3c4d laptop 1767225600 65 128 fd12:3456::65/128 2001:db8::65/128\n\
                     fd12:3456::65\tlaptop.lan\tlaptop\n\

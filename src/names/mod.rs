@@ -18,7 +18,7 @@ use crate::config::source;
 
 pub mod leases;
 pub mod mac;
-mod table;
+pub mod table;
 mod watched;
 
 pub use mac::Mac;
@@ -86,17 +86,17 @@ impl Names {
 
     /// Reads again what has changed since the last call; true if any name may have changed with it.
     pub fn refresh(&mut self) -> bool {
-        let mut kept: usize = self.tables().map(Table::len).sum();
+        let mut kept: usize = self.tables().map(Table::entries).sum();
         let mut changed = false;
         let mut lease_files = None;
         for (file, uci) in std::iter::once((&mut self.dhcp, true))
             .chain(self.leases.iter_mut().chain(&mut self.hosts).map(|file| (file, false)))
         {
-            let others = kept - file.table.len();
+            let others = kept - file.table.entries();
             let room = MAX_ENTRIES.saturating_sub(others);
             changed |=
                 file.refresh(|path| if uci { read_dhcp(path, room, &mut lease_files) } else { read(path, room) });
-            kept = others + file.table.len();
+            kept = others + file.table.entries();
         }
         if let Some(lease_files) = lease_files
             && self.watch_leases(&lease_files)
@@ -124,7 +124,7 @@ impl Names {
 
     /// How many names are known, patterns and addresses included.
     pub fn len(&self) -> usize {
-        self.tables().map(Table::len).sum()
+        self.tables().map(Table::entries).sum()
     }
 
     /// Whether no name is known.
@@ -349,7 +349,7 @@ mod tests {
         router.write("ethers", &(2000..9000).map(line).collect::<String>());
         let mut names = router.names();
         assert!(names.refresh());
-        assert_eq!(names.tables().map(Table::len).sum::<usize>(), MAX_ENTRIES);
+        assert_eq!(names.tables().map(Table::entries).sum::<usize>(), MAX_ENTRIES);
         assert_eq!(names.by_addr(&addr("10.0.11.183")), Some("host2999"));
     }
 

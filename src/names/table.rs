@@ -58,7 +58,7 @@ impl Table {
     }
 
     /// How many entries there are.
-    pub fn len(&self) -> usize {
+    pub fn entries(&self) -> usize {
         self.by_mac.len() + self.by_addr.len() + self.patterns.len()
     }
 
@@ -119,7 +119,7 @@ impl Table {
     }
 
     fn has_room(&mut self, room: usize) -> bool {
-        let has_room = self.len() < room;
+        let has_room = self.entries() < room;
         self.full |= !has_room;
         has_room
     }
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(table.by_mac(&mac("b8:27:eb:aa:bb:cc")), Some("tv"));
         assert_eq!(table.by_mac(&mac("b8:27:eb:aa:bb:cd")), Some("tv"));
         assert_eq!(table.by_mac(&mac("f4:f2:6d:01:02:03")), Some("tv"));
-        assert_eq!(table.len(), 6);
+        assert_eq!(table.entries(), 6);
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(table.by_pattern(&mac("00:20:e0:3b:12:34")), Some("camera"));
         assert_eq!(table.by_mac(&mac("00:20:e0:3b:12:34")), None);
         assert_eq!(table.by_pattern(&mac("00:20:e0:3c:12:34")), None);
-        assert_eq!(table.len(), 1);
+        assert_eq!(table.entries(), 1);
     }
 
     #[test]
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn a_full_table_keeps_what_it_has_and_says_so() {
         let table = Table::of_text("192.168.1.1 a\n192.168.1.2 b\n192.168.1.1 again\n192.168.1.3 c\n", 2);
-        assert_eq!((table.len(), table.is_full()), (2, true));
+        assert_eq!((table.entries(), table.is_full()), (2, true));
         assert!(!Table::of_text("192.168.1.1 a\n192.168.1.1 again\n", 1).is_full());
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Message, attributes};
+use super::{Attribute, Message, attributes};
 use crate::bytes::{ne16, ne32, slice, take};
 use crate::error::Malformed;
 
@@ -125,8 +125,7 @@ fn link(body: &[u8]) -> Result<Option<Link>, Malformed> {
         parent: None,
         vlan: None,
     };
-    for attribute in attributes(tail(body, IFINFO_BYTES)?) {
-        let attribute = attribute?;
+    for attribute in known(tail(body, IFINFO_BYTES)?) {
         match attribute.kind {
             libc::IFLA_IFNAME => link.name = name(attribute.value),
             libc::IFLA_MASTER => link.master = Some(ne32(attribute.value, 0, "IFLA_MASTER")?),
@@ -168,8 +167,7 @@ fn address(body: &[u8]) -> Result<Option<Address>, Malformed> {
     let [family, prefix_len] = take(body, 0, "address family")?;
     let ifindex = ne32(body, 4, "address interface")?;
     let (mut local, mut other) = (None, None);
-    for attribute in attributes(tail(body, IFADDR_BYTES)?) {
-        let attribute = attribute?;
+    for attribute in known(tail(body, IFADDR_BYTES)?) {
         match attribute.kind {
             libc::IFA_LOCAL => local = ip(family, attribute.value)?,
             libc::IFA_ADDRESS => other = ip(family, attribute.value)?,
@@ -188,8 +186,7 @@ fn default_route(body: &[u8]) -> Result<Option<DefaultRoute>, Malformed> {
     if !ip || dst_len != 0 || table != libc::RT_TABLE_MAIN || kind != libc::RTN_UNICAST {
         return Ok(None);
     }
-    for attribute in attributes(tail(body, RTMSG_BYTES)?) {
-        let attribute = attribute?;
+    for attribute in known(tail(body, RTMSG_BYTES)?) {
         match attribute.kind {
             libc::RTA_OIF => route.ifindexes.push(ne32(attribute.value, 0, "RTA_OIF")?),
             libc::RTA_PRIORITY => route.metric = ne32(attribute.value, 0, "RTA_PRIORITY")?,
@@ -212,8 +209,14 @@ fn next_hops(mut buf: &[u8], ifindexes: &mut Vec<u32>) -> Result<(), Malformed> 
     Ok(())
 }
 
-fn tail<'a>(body: &'a [u8], fixed: usize) -> Result<&'a [u8], Malformed> {
+fn tail(body: &[u8], fixed: usize) -> Result<&[u8], Malformed> {
     slice(body, fixed, body.len().saturating_sub(fixed), "message attributes")
+}
+
+/// The attributes up to the first that cannot be read. Kernels add new ones at the end, and user-mode emulation leaves
+/// an empty last one in the wrong byte order: neither shall cost us the ones we know.
+fn known(buf: &[u8]) -> impl Iterator<Item = Attribute<'_>> {
+    attributes(buf).map_while(Result::ok)
 }
 
 /// A NUL-terminated name of an attribute.
@@ -312,6 +315,14 @@ mod tests {
     fn a_route_to_somewhere_is_none_of_our_subjects() {
         let fixed = [libc::AF_INET as u8, 24, 0, 0, libc::RT_TABLE_MAIN, 0, 0, libc::RTN_UNICAST, 0, 0, 0, 0];
         assert_eq!(decoded(libc::RTM_NEWROUTE, &fixed), Ok(None));
+    }
+
+    #[test]
+    fn an_attribute_that_cannot_be_read_does_not_cost_those_before_it() {
+        let mut body = with(ifinfo(7, 0), &[(libc::IFLA_IFNAME, b"br-lan\0")]);
+        body.extend_from_slice(&[0x10, 0x27, 0, 0]);
+        let Ok(Some(Event::Link(link))) = decoded(libc::RTM_NEWLINK, &body) else { panic!("not a link") };
+        assert_eq!(link.name, "br-lan");
     }
 
     #[test]

@@ -49,8 +49,9 @@ const RECEIVE_BUFFER: u32 = 16 << 10;
 /// megabytes each on a router that has 64 in all.
 const SEND_BUFFER: u32 = 64 << 10;
 
-/// Finished handshakes that may wait: enough for a burst while a page is encoded.
-const BACKLOG: u16 = 128;
+/// Finished handshakes that may wait: enough for a burst while a page is encoded. One more is dropped by the kernel,
+/// and its client tries again after a second.
+const BACKLOG: u16 = 256;
 
 /// How many clients that are not allowed may at once be read their 403; more are closed without a word.
 const MAX_REFUSED: usize = 4;
@@ -211,6 +212,8 @@ impl Server {
                 Err(error) if concerns_only_the_peer(&error) => log::debug!("http: a connection is lost: {error}"),
                 Err(error) => {
                     trouble.happened(self.addr, &error);
+                    // Without a free descriptor accept fails even if nobody waits, and then nobody must go.
+                    let _ = self.listener.readable().await;
                     // Descriptors are what runs out; a connection that only waits gives its own.
                     let spare = shared.table.borrow_mut().evict_spare(Instant::now());
                     if spare.is_none() {

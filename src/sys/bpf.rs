@@ -20,6 +20,7 @@ const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const MAP_LOOKUP_BATCH: libc::c_int = 24;
 const LINK_CREATE: libc::c_int = 28;
 const LINK_UPDATE: libc::c_int = 29;
+const LINK_DETACH: libc::c_int = 34;
 
 /// Attach type of a TCX link where packets come in (linux/bpf.h, kernel 6.6).
 pub const TCX_INGRESS: u32 = 46;
@@ -28,11 +29,8 @@ pub const TCX_EGRESS: u32 = 47;
 /// Type of a TCX link in its information record.
 const LINK_TYPE_TCX: u32 = 11;
 
-/// Flag of [`map_update`]: whether or not the key exists.
+/// Flag of [`Map::update`]: whether or not the key exists.
 pub const ANY: u64 = 0;
-/// Flag of [`map_update`]: only if the key does not exist.
-pub const NOEXIST: u64 = 1;
-
 /// The argument of bpf(2), as bytes; longer than any kernel's, and zero where no field was set.
 #[repr(align(8))]
 struct Attr([u8; 160]);
@@ -170,11 +168,6 @@ pub fn tcx_link_ifindex(link: BorrowedFd<'_>) -> io::Result<Option<u32>> {
     Ok((kind == LINK_TYPE_TCX && ifindex != 0).then_some(ifindex))
 }
 
-/// Number the kernel gave a program.
-pub fn program_id(program: BorrowedFd<'_>) -> io::Result<u32> {
-    Ok(word(&info::<16>(program)?, 4))
-}
-
 /// Attaches a classifier to an interface by a TCX link, after the programs that are there.
 ///
 /// EINVAL on kernels before 6.6. The link lives until its last descriptor and pin are gone.
@@ -191,14 +184,12 @@ pub fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<
     unsafe { attr.call(LINK_UPDATE) }.map(drop)
 }
 
-/// Writes an element. `key` and `value` must be of the sizes the map has (per-CPU values: all possible CPUs).
-///
-/// # Safety
-/// `key` and `value` must have at least the sizes the kernel reads for this map.
-unsafe fn update(map: BorrowedFd<'_>, key: &[u8], value: &[u8], flags: u64) -> io::Result<()> {
-    let mut attr = Attr::new().fd(0, map).pointer(8, key.as_ptr()).pointer(16, value.as_ptr()).u64(24, flags);
-    // SAFETY: both buffers outlive the call; their sizes are the caller's promise.
-    unsafe { attr.call(MAP_UPDATE_ELEM) }.map(drop)
+/// Takes a link's program off its interface at once, whoever else holds the link; kernel 5.9. Closing or unpinning does
+/// the same a little later.
+pub fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attr = Attr::new().fd(0, link);
+    // SAFETY: the command takes no pointer.
+    unsafe { attr.call(LINK_DETACH) }.map(drop)
 }
 
 /// A map with the sizes of its keys and values, so that no call can make the kernel read or write past a buffer.
@@ -262,8 +253,9 @@ impl Map {
     /// Writes the value of `key`.
     pub fn update(&self, key: &[u8], value: &[u8], flags: u64) -> io::Result<()> {
         self.check(key, Some(value.len()))?;
+        let mut attr = Attr::new().fd(0, self.fd()).pointer(8, key.as_ptr()).pointer(16, value.as_ptr()).u64(24, flags);
         // SAFETY: `check` made sure that both buffers have the sizes the kernel copies.
-        unsafe { update(self.fd(), key, value, flags) }
+        unsafe { attr.call(MAP_UPDATE_ELEM) }.map(drop)
     }
 
     /// Deletes `key`; `false` if it was not there.

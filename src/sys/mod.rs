@@ -16,3 +16,5 @@ pub mod netlink;
 pub mod signals;
 pub mod tc;
 pub mod tcp;
+#[cfg(all(target_arch = "mips", target_env = "musl"))]
+mod timerfd;

@@ -100,6 +100,22 @@ impl Sender {
         assert_eq!(sent, frame.len() as isize, "send: {}", io::Error::last_os_error());
     }
 
+    /// Sends one frame whose headers do not lie in the linear part of the packet: only `linear` bytes do. The frame must be longer
+    /// than a page.
+    pub fn send_scattered(&self, frame: &[u8], linear: u16) {
+        const PACKET_VNET_HDR: libc::c_int = 15;
+        let one: libc::c_int = 1;
+        let (fd, size) = (self.0.as_raw_fd(), size_of::<libc::c_int>() as u32);
+        // SAFETY: the option is an integer of the given size.
+        let result = unsafe { libc::setsockopt(fd, libc::SOL_PACKET, PACKET_VNET_HDR, (&raw const one).cast(), size) };
+        assert_eq!(result, 0, "PACKET_VNET_HDR: {}", io::Error::last_os_error());
+        // struct virtio_net_hdr: flags, gso_type, hdr_len, gso_size, csum_start, csum_offset.
+        let mut message = vec![0; 10];
+        message[2..4].copy_from_slice(&linear.to_ne_bytes());
+        message.extend(frame);
+        self.send(&message);
+    }
+
     /// Sends each frame once, many per system call.
     pub fn send_all<'a>(&self, frames: impl Iterator<Item = &'a [u8]>) {
         const AT_ONCE: usize = 64;
@@ -130,4 +146,15 @@ impl Sender {
             }
         }
     }
+}
+
+/// Makes the kernel cut what a UDP socket sends into datagrams of `size` bytes, as late as it can.
+pub fn segment_udp(socket: &std::net::UdpSocket, size: u16) {
+    const UDP_SEGMENT: libc::c_int = 103;
+    let size = libc::c_int::from(size);
+    let len = size_of::<libc::c_int>() as u32;
+    // SAFETY: the option is an integer of the given size.
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_UDP, UDP_SEGMENT, (&raw const size).cast(), len) };
+    assert_eq!(result, 0, "UDP_SEGMENT: {}", io::Error::last_os_error());
 }

@@ -205,8 +205,15 @@ impl std::fmt::Display for BadRules {
     }
 }
 
-/// Encodes rules as one rule set of the program's configuration.
-pub fn rules(rules: &Rules) -> Result<Vec<u8>, BadRules> {
+/// The rules of one interface, ready for [`block`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedRules {
+    ifindex: u32,
+    words: Vec<u8>,
+}
+
+/// Encodes the rules of one interface as the program's configuration has them.
+pub fn rules(ifindex: u32, rules: &Rules) -> Result<EncodedRules, BadRules> {
     let mut lan4 = Vec::new();
     let mut local4 = Vec::new();
     let mut lan6 = Vec::new();
@@ -235,6 +242,7 @@ pub fn rules(rules: &Rules) -> Result<Vec<u8>, BadRules> {
     reduce(&mut local6);
 
     let mut set = Words(vec![0; RULES_WORDS * 4]);
+    set.number(RULES_IFINDEX, ifindex as usize);
     set.number(RULES_WIRE, (rules.count == Count::Wire) as usize);
     set.list(RULES_LAN4_LEN, RULES_LAN4, &lan4, LAN, "IPv4 LAN")?;
     set.list(RULES_LOCAL4_LEN, RULES_LOCAL4, &local4, LOCAL, "local IPv4")?;
@@ -250,7 +258,57 @@ pub fn rules(rules: &Rules) -> Result<Vec<u8>, BadRules> {
     for (i, word) in skip.iter().enumerate() {
         set.put((RULES_SKIP + i) * 4, &word.to_ne_bytes());
     }
-    Ok(set.0)
+    Ok(EncodedRules { ifindex, words: set.0 })
+}
+
+/// Writes the rules of all interfaces into the block of the configuration that is not in force; at most [`SLOTS`]
+/// of them count. The block is in force once [`flip`] is written too.
+pub fn block(image: &mut [u8], all: &[&EncodedRules]) {
+    let mut block = Words(vec![0; BLOCK_WORDS * 4]);
+    let multiplier = multiplier(all);
+    block.number(BLOCK_MULTIPLIER, multiplier as usize);
+    for (slot, rules) in all.iter().take(SLOTS).enumerate() {
+        block.put(BLOCK_TABLE * 4 + place(rules.ifindex, multiplier), &[slot as u8]);
+        block.put((BLOCK_RULES + slot * RULES_WORDS) * 4, &rules.words);
+    }
+    let at = (BLOCKS + (1 - active(image)) * BLOCK_WORDS) * 4;
+    if let Some(room) = image.get_mut(at..at + block.0.len()) {
+        room.copy_from_slice(&block.0);
+    }
+}
+
+/// Puts the other block in force.
+pub fn flip(image: &mut [u8]) {
+    let next = 1 - active(image) as u32;
+    if let Some(room) = image.get_mut(ACTIVE * 4..ACTIVE * 4 + 4) {
+        room.copy_from_slice(&next.to_ne_bytes());
+    }
+}
+
+fn active(image: &[u8]) -> usize {
+    bytes::ne32(image, ACTIVE * 4, "active block").unwrap_or(0) as usize & 1
+}
+
+/// A factor that gives every interface a place of its own. For up to 16 interfaces in 256 places a few tries suffice;
+/// should none do, the interface that lost its place is not accounted.
+fn multiplier(all: &[&EncodedRules]) -> u32 {
+    // The first one takes the low 8 bits of the index as they are, which tells small indexes apart at once.
+    let mut multiplier = 1u32 << 24;
+    for _ in 0..10_000 {
+        let mut taken = [false; 256];
+        let free = |rules: &&EncodedRules| {
+            taken.get_mut(place(rules.ifindex, multiplier)).is_some_and(|taken| !std::mem::replace(taken, true))
+        };
+        if all.iter().all(free) {
+            break;
+        }
+        multiplier = multiplier.wrapping_mul(1_664_525).wrapping_add(1_013_904_223) | 1;
+    }
+    multiplier
+}
+
+fn place(ifindex: u32, multiplier: u32) -> usize {
+    (ifindex.wrapping_mul(multiplier) >> 24) as usize
 }
 
 fn too_long(addr: &dyn std::fmt::Display, len: u8) -> BadRules {

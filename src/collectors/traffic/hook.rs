@@ -21,6 +21,15 @@ pub enum Hook {
     Clsact,
 }
 
+impl std::fmt::Display for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Hook::Tcx => "tcx",
+            Hook::Clsact => "clsact",
+        })
+    }
+}
+
 /// Priority of our filters: low, so that a filter that ends the chain does not hide packets from us.
 const PRIORITY: u16 = 7;
 /// Handle of our filters among those of the same priority.
@@ -160,14 +169,5 @@ fn program_error(error: ProgramError) -> io::Error {
         ProgramError::TcError(error) => tc_error(error),
         ProgramError::SyscallError(error) => error.io_error,
         error => io::Error::other(error.to_string()),
-    }
-}
-
-impl std::fmt::Display for Hook {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Hook::Tcx => "tcx",
-            Hook::Clsact => "clsact",
-        })
     }
 }

@@ -1,11 +1,10 @@
-//! Loads the kernel program, attaches it to interfaces, tells it who is accounted, and reads what it counted.
+//! Loads the kernel program, attaches it to interfaces and keeps it there.
 //!
-//! One program pair serves all interfaces; its configuration has a slot for each (see `bpf/src/layout.rs`). With a pin
-//! directory the tables and the links outlive the process, so that counting goes on while the daemon is away, and the
-//! next one takes over each link without a packet lost or counted twice.
+//! One program pair serves all interfaces and is told the rules of each. With a pin directory the tables and the links
+//! outlive the process, so that counting goes on while the daemon is away, and the next one takes over each link
+//! without a packet lost or counted twice.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
@@ -15,23 +14,22 @@ use aya::programs::{ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfLoader};
 
 use super::codec::layout::*;
-use super::codec::{self, Amount, Counters, HostKey, Rules};
+use super::codec::{self, Counters, EncodedRules, HostKey, Rules};
+use super::configuration::Configuration;
 use super::hook;
 use super::pins::Pins;
+use super::refusal;
+use super::tables::Tables;
 use crate::error::{Error, Result};
-use crate::sys::bpf::{self, Batch, Map};
-use crate::sys::{self, tc};
+use crate::sys::bpf::{self, Map};
+use crate::sys::tc;
 
 pub use super::hook::Hook;
 pub use super::pins::Direction;
+pub use super::tables::Uncounted;
 
 /// The kernel program of this machine's byte order; where it comes from is decided by build.rs.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GATEMETER_BPF_OBJECT"));
-
-/// Hosts read per system call.
-const BATCH: usize = 64;
-/// Bytes of the verifier's log kept in an error; its end says what was refused.
-const LOG: usize = 2000;
 
 /// How to attach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,18 +54,9 @@ pub struct Settings {
     pub attach: Attach,
 }
 
-/// Traffic that belongs to no host, since the tables exist.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Uncounted {
-    /// Of hosts that found no room in their table.
-    pub table_full: Amount,
-    /// IP packets that end inside their IP header.
-    pub truncated: Amount,
-}
-
 #[derive(Debug)]
 struct Attached {
-    slot: usize,
+    rules: EncodedRules,
     ifname: String,
     hook: Hook,
     /// Both directions' links, for TCX.
@@ -79,41 +68,36 @@ struct Attached {
 /// The programs, the tables and everything attached.
 #[derive(Debug)]
 pub struct Accounting {
-    settings: Settings,
-    /// Order matters: the lock goes last.
+    attach: Attach,
     ebpf: Ebpf,
-    hosts: [Map; 2],
-    uncounted: Map,
-    config: Map,
-    /// What `config` holds.
-    image: Vec<u8>,
+    tables: Tables,
+    configuration: Configuration,
     attached: BTreeMap<u32, Attached>,
-    /// Tables of another size, still counted into by programs that this process has yet to replace.
-    former: Vec<(PathBuf, Map)>,
-    batches: [Batch; 2],
-    value: Vec<u8>,
     /// One daemon per network namespace: ends with the process, whatever happens to it.
     _single: UnixListener,
+    /// Last, because it holds the lock.
     pins: Option<Pins>,
 }
 
 impl Accounting {
     /// Loads the program and opens or creates the tables. Nothing is attached yet.
+    ///
+    /// Pinned tables are used if they fit. Those of another size are merged by [`Accounting::retain`]; those of another
+    /// layout are removed, which is logged. Refused while another process is accounting.
     pub fn open(settings: &Settings) -> Result<Accounting> {
         let tried = "load the traffic accounting program";
         if settings.max_hosts == 0 {
-            return Err(Error::failed(tried, "max_hosts is 0"));
+            return Err(Error::failed(tried, "traffic.max_hosts is 0"));
         }
-        bpf::available().map_err(|error| with_remedy(Error::io(tried, error)))?;
+        bpf::available().map_err(|error| refusal::with_remedy(Error::io(tried, error)))?;
         let single = single()?;
         let pins = settings.pin_dir.as_deref().map(Pins::lock).transpose()?;
         if let Some(pins) = &pins {
             for removed in pins.prepare(settings.max_hosts)? {
-                log::warn!("traffic: removed {removed}, which another version of gatemeter left");
+                log::warn!(target: "traffic", "removed {removed}, left by another version of gatemeter");
             }
         }
-        let cpus =
-            aya::util::nr_cpus().map_err(|(file, error)| Error::io(format!("read the CPUs from {file}"), error))?;
+        let cpus = aya::util::nr_cpus().map_err(|(file, error)| Error::io(format!("read {file}"), error))?;
 
         let mut loader = EbpfLoader::new();
         loader.btf(None);
@@ -125,37 +109,26 @@ impl Accounting {
                 loader.map_pin_path(name, pins.map(name));
             }
         }
-        let mut ebpf = loader.load(OBJECT).map_err(|error| load_error(tried, &error))?;
+        let mut ebpf = loader.load(OBJECT).map_err(|error| refusal::any(tried, &error))?;
         for name in [PROGRAM_IN, PROGRAM_OUT] {
-            program(&mut ebpf, name)?.load().map_err(|error| program_error(tried, &error))?;
+            load(program(&mut ebpf, name)?, tried)?;
         }
-        let map = |name| open_map(&ebpf, name, cpus);
-        let (hosts4, hosts6) = (map(HOSTS4_NAME)?, map(HOSTS6_NAME)?);
-        let (uncounted, config) = (map(UNCOUNTED_NAME)?, map(CONFIG_NAME)?);
-        if config.value_len() < CONFIG {
-            return Err(Error::failed(tried, "its configuration has another size than this program knows"));
-        }
+        let configuration = Configuration::new(open_map(&ebpf, CONFIG_NAME, cpus)?)?;
+        let hosts = [open_map(&ebpf, HOSTS4_NAME, cpus)?, open_map(&ebpf, HOSTS6_NAME, cpus)?];
         let mut former = Vec::new();
         if let Some(pins) = &pins {
             for path in [HOSTS4_NAME, HOSTS6_NAME].iter().flat_map(|name| pins.set_aside(name)) {
                 let map = bpf::open_pin(&path).and_then(|fd| Map::new(fd, cpus));
-                match map {
-                    Ok(map) => former.push((path, map)),
-                    Err(error) => return Err(Error::io(format!("open {}", path.display()), error)),
-                }
+                let map = map.map_err(|error| Error::io(format!("open {}", path.display()), error))?;
+                former.push((path, map));
             }
         }
         Ok(Accounting {
-            settings: settings.clone(),
-            image: vec![0; config.value_len()],
-            batches: [Batch::new(&hosts4, BATCH), Batch::new(&hosts6, BATCH)],
-            value: vec![0; hosts4.value_len()],
-            hosts: [hosts4, hosts6],
+            attach: settings.attach,
+            tables: Tables::new(hosts, open_map(&ebpf, UNCOUNTED_NAME, cpus)?, former),
             ebpf,
-            uncounted,
-            config,
+            configuration,
             attached: BTreeMap::new(),
-            former,
             _single: single,
             pins,
         })
@@ -172,32 +145,31 @@ impl Accounting {
             return self.set_rules(ifindex, rules).map(|()| hook);
         }
         check_interface(ifindex, ifname, &tried)?;
-        let set = codec::rules(rules).map_err(|bad| Error::failed(&tried, bad.to_string()))?;
-        let taken: Vec<usize> = self.attached.values().map(|attached| attached.slot).collect();
-        let Some(slot) = (0..SLOTS).find(|slot| !taken.contains(slot)) else {
-            return Err(Error::failed(tried, format!("{SLOTS} interfaces are accounted already")));
-        };
-        self.write_rules(slot, &set, &tried)?;
-
+        let rules = encode(ifindex, rules, &tried)?;
+        if self.attached.len() >= SLOTS {
+            return Err(Error::failed(tried, format!("{SLOTS} interfaces are accounted already, and no more fit")));
+        }
         let mut refused = None;
-        if self.settings.attach != Attach::Clsact {
-            match self.attach_tcx(ifindex, ifname, slot, &tried) {
-                Ok(attached) => {
-                    self.attached.insert(ifindex, attached);
+        if self.attach != Attach::Clsact {
+            match self.attach_tcx(ifindex, ifname, &rules, &tried) {
+                Ok(links) => {
+                    let ifname = ifname.to_owned();
+                    self.attached.insert(ifindex, Attached { rules, ifname, hook: Hook::Tcx, links, qdisc: false });
                     return Ok(Hook::Tcx);
                 }
-                Err(error) if self.settings.attach == Attach::Tcx => return Err(with_remedy(error)),
+                Err(error) if self.attach == Attach::Tcx => return Err(refusal::with_remedy(error)),
                 Err(error) => refused = Some(error),
             }
         }
-        match self.attach_clsact(ifindex, ifname, slot, &tried) {
-            Ok(attached) => {
-                self.attached.insert(ifindex, attached);
+        match self.attach_clsact(ifindex, ifname, &rules, &tried) {
+            Ok(qdisc) => {
+                let (ifname, links) = (ifname.to_owned(), Vec::new());
+                self.attached.insert(ifindex, Attached { rules, ifname, hook: Hook::Clsact, links, qdisc });
                 Ok(Hook::Clsact)
             }
             Err(error) => Err(match refused {
-                None => with_remedy(error),
-                Some(tcx) => Error::failed(tried, format!("neither by TCX ({tcx}) nor by clsact ({error})")).remedy(
+                None => refusal::with_remedy(error),
+                Some(tcx) => Error::failed(tried, format!("{tcx}, and {error}")).remedy(
                     "TCX needs Linux 6.6; clsact needs the packages kmod-sched-core and kmod-sched-bpf on OpenWrt",
                 ),
             }),
@@ -206,104 +178,74 @@ impl Accounting {
 
     /// Replaces the rules of an accounted interface; each packet is judged by the old rules or by the new ones.
     pub fn set_rules(&mut self, ifindex: u32, rules: &Rules) -> Result<()> {
-        let Some(attached) = self.attached.get(&ifindex) else {
+        let Some(attached) = self.attached.get_mut(&ifindex) else {
             return Err(Error::failed(format!("change the rules of interface {ifindex}"), "it is not accounted"));
         };
         let tried = format!("change the rules of {}", attached.ifname);
-        let set = codec::rules(rules).map_err(|bad| Error::failed(&tried, bad.to_string()))?;
-        let slot = attached.slot;
-        self.write_rules(slot, &set, &tried)
+        let rules = encode(ifindex, rules, &tried)?;
+        if attached.rules == rules {
+            return Ok(());
+        }
+        attached.rules = rules;
+        self.apply(None, &tried)
     }
 
     /// Stops accounting on an interface. Not an error if the interface is gone, or was never accounted.
     pub fn detach(&mut self, ifindex: u32) -> Result<()> {
         let Some(attached) = self.attached.remove(&ifindex) else { return Ok(()) };
         let tried = format!("stop accounting {}", attached.ifname);
-        self.drop_pins(ifindex);
+        self.drop_links(ifindex);
         drop(attached.links);
-        let mut result = Ok(());
-        if attached.hook == Hook::Clsact && names(ifindex).is_some() {
+        let mut removed = Ok(());
+        if attached.hook == Hook::Clsact {
             let marked = self.pins.as_ref().is_some_and(|pins| pins.unmark_clsact(ifindex));
-            result = remove_clsact(ifindex, marked || attached.qdisc).map(drop);
+            removed = remove_filters(ifindex, marked || attached.qdisc);
         }
-        self.put(slot_word(attached.slot, SLOT_IFINDEX), 0);
-        self.write(&tried)?;
-        result.map_err(|error| Error::io(tried, error))
+        self.apply(None, &tried)?;
+        removed.map_err(|error| Error::io(tried, error))
     }
 
     /// Removes what an earlier process left on interfaces other than these, and merges its tables if they had another
-    /// size. To be called once all wanted interfaces are attached.
+    /// size. To be called once all wanted interfaces are attached; what fails is logged.
     pub fn retain(&mut self, wanted: &[u32]) {
-        let ours: Vec<u32> = self.attached.keys().copied().filter(|ifindex| !wanted.contains(ifindex)).collect();
-        for ifindex in ours {
-            if let Err(error) = self.detach(ifindex) {
-                log::warn!("traffic: {error}");
+        let unwanted = |ifindex: &u32| !wanted.contains(ifindex);
+        let warn = |result: Result<()>| {
+            if let Err(error) = result {
+                log::warn!(target: "traffic", "{error}");
             }
+        };
+        let ours: Vec<u32> = self.attached.keys().copied().filter(unwanted).collect();
+        for ifindex in ours {
+            warn(self.detach(ifindex));
         }
-        let pinned = self.pins.as_ref().map(Pins::interfaces).unwrap_or_default();
-        for ifindex in pinned.into_iter().filter(|ifindex| !wanted.contains(ifindex)) {
-            self.drop_pins(ifindex);
-            if self.pins.as_ref().is_some_and(|pins| pins.unmark_clsact(ifindex))
-                && names(ifindex).is_some()
-                && let Err(error) = remove_clsact(ifindex, true)
-            {
-                log::warn!("traffic: cannot remove the filters of interface {ifindex}: {error}");
+        let failed = |error| Error::io("remove the filters of an earlier process", error);
+        for ifindex in self.pins.as_ref().map(Pins::interfaces).unwrap_or_default().into_iter().filter(unwanted) {
+            self.drop_links(ifindex);
+            if self.pins.as_ref().is_some_and(|pins| pins.unmark_clsact(ifindex)) {
+                warn(remove_filters(ifindex, true).map_err(failed));
             }
         }
         for (ifindex, ifname) in tc::interfaces().unwrap_or_default() {
-            if !wanted.contains(&ifindex)
-                && let Err(error) = hook::detach_clsact(ifindex, &ifname)
-            {
-                log::warn!("traffic: cannot remove the filters of {ifname}: {error}");
+            if unwanted(&ifindex) {
+                warn(hook::detach_clsact(ifindex, &ifname).map(drop).map_err(failed));
             }
         }
-        if let Err(error) = self.merge() {
-            log::warn!("traffic: {error}");
-        }
+        warn(self.merge());
     }
 
     /// Calls `each` with every host and what it exchanged since its entry exists, in no order.
-    pub fn read(&mut self, mut each: impl FnMut(&HostKey, &Counters)) -> Result<()> {
-        let tried = "read the host tables";
-        if self.former.is_empty() {
-            for (map, batch) in self.hosts.iter().zip(&mut self.batches) {
-                walk(map, batch, &mut self.value, |key, counters| each(&key, &counters))?;
-            }
-            return Ok(());
-        }
-        // Between a changed size and the merge, a host may be in an old and in the new table.
-        let mut sums = BTreeMap::<HostKey, Counters>::new();
-        for map in self.hosts.iter().chain(self.former.iter().map(|(_, map)| map)) {
-            let mut batch = Batch::new(map, BATCH);
-            walk(map, &mut batch, &mut self.value, |key, counters| sums.entry(key).or_default().add(&counters))
-                .map_err(|error| Error::failed(tried, error.to_string()))?;
-        }
-        for (key, counters) in &sums {
-            each(key, counters);
-        }
-        Ok(())
+    pub fn read(&mut self, each: impl FnMut(&HostKey, &Counters)) -> Result<()> {
+        self.tables.read(each)
     }
 
     /// Forgets a host; it starts from 0 if it is seen again.
     pub fn remove(&mut self, key: &HostKey) -> Result<()> {
-        let raw = codec::key_bytes(key);
-        for map in self.hosts.iter().chain(self.former.iter().map(|(_, map)| map)) {
-            if map.info().key_size as usize == raw.len() {
-                map.delete(&raw).map_err(|error| Error::io(format!("forget host {}", key.addr), error))?;
-            }
-        }
-        Ok(())
+        self.tables.remove(key)
     }
 
     /// What could not be counted for any host.
     pub fn uncounted(&mut self) -> Result<Uncounted> {
-        let entry = |index: u32| {
-            let tried = "read what was not counted";
-            let mut value = vec![0; self.uncounted.value_len()];
-            read_whole(&self.uncounted, &index.to_ne_bytes(), &mut value).map_err(|error| Error::io(tried, error))?;
-            codec::amount(&value).map_err(|error| Error::codec(tried, error))
-        };
-        Ok(Uncounted { table_full: entry(TABLE_FULL)?, truncated: entry(TRUNCATED)? })
+        self.tables.uncounted()
     }
 
     /// Whether tables and links outlive this process.
@@ -313,7 +255,7 @@ impl Accounting {
 
     /// Hosts that fit in each of the two tables.
     pub fn capacity(&self) -> u32 {
-        self.hosts.iter().map(|map| map.info().max_entries).min().unwrap_or(0)
+        self.tables.capacity()
     }
 
     /// How an interface is accounted, if it is.
@@ -321,17 +263,7 @@ impl Accounting {
         self.attached.get(&ifindex).map(|attached| attached.hook)
     }
 
-    /// Kernel numbers of both programs, as `bpftool prog` lists them.
-    pub fn program_ids(&self) -> Result<[u32; 2]> {
-        let mut ids = [0; 2];
-        for (id, direction) in ids.iter_mut().zip(Direction::BOTH) {
-            let fd = self.program(direction)?;
-            *id = bpf::program_id(fd).map_err(|error| Error::io("ask for the number of a program", error))?;
-        }
-        Ok(ids)
-    }
-
-    /// The program of one direction, to be run on made-up frames by tests and benchmarks.
+    /// The program of one direction: its descriptor leads to the kernel's statistics, and lets tests run it.
     pub fn program(&self, direction: Direction) -> Result<BorrowedFd<'_>> {
         let name = program_name(direction);
         self.ebpf
@@ -341,151 +273,97 @@ impl Accounting {
             .ok_or_else(|| Error::failed(format!("find the program {name}"), "it is not loaded"))
     }
 
-    /// Fills the configuration slot of an interface without attaching anything; for tests that run the program
-    /// themselves.
+    /// Tells the program the rules of an interface without attaching it; for tests that run it themselves.
     #[doc(hidden)]
     pub fn account_unattached(&mut self, ifindex: u32, rules: &Rules) -> Result<()> {
-        let tried = format!("account interface {ifindex}");
-        let set = codec::rules(rules).map_err(|bad| Error::failed(&tried, bad.to_string()))?;
-        let attached = Attached { slot: 0, ifname: String::new(), hook: Hook::Tcx, links: Vec::new(), qdisc: false };
-        self.attached.insert(ifindex, attached);
-        self.write_rules(0, &set, &tried)?;
-        self.activate(0, ifindex, &tried)
+        let tried = "account made-up frames";
+        let rules = encode(ifindex, rules, tried)?;
+        self.apply(Some(&rules), tried)
     }
 
-    fn attach_tcx(&mut self, ifindex: u32, ifname: &str, slot: usize, tried: &str) -> Result<Attached> {
-        // A filter of an earlier process would count along: until it is gone, the slot stays without interface.
+    fn attach_tcx(&mut self, ifindex: u32, ifname: &str, rules: &EncodedRules, tried: &str) -> Result<Vec<OwnedFd>> {
+        // A filter of an earlier process would count along: until it is gone, the program knows no rules.
         let filter = hook::has_clsact(ifindex);
         if !filter {
-            self.activate(slot, ifindex, tried)?;
+            self.apply(Some(rules), tried)?;
         }
         let mut links = Vec::new();
         for direction in Direction::BOTH {
-            let link = self
-                .program(direction)
-                .map(|program| hook::attach_tcx(program, ifindex, direction, self.pins.as_ref()))?;
-            match link {
+            match hook::attach_tcx(self.program(direction)?, ifindex, direction, self.pins.as_ref()) {
                 Ok(link) => links.push(link),
                 Err(error) => {
-                    self.drop_pins(ifindex);
-                    self.activate(slot, 0, tried)?;
+                    if !links.is_empty() {
+                        self.drop_links(ifindex);
+                    }
+                    self.apply(None, tried)?;
                     return Err(Error::io(format!("attach a TCX link to {ifname}"), error));
                 }
             }
         }
         if filter {
             let marked = self.pins.as_ref().is_some_and(|pins| pins.unmark_clsact(ifindex));
-            remove_clsact(ifindex, marked).map_err(|error| Error::io(tried, error))?;
-            self.activate(slot, ifindex, tried)?;
+            remove_filters(ifindex, marked).map_err(|error| Error::io(tried, error))?;
+            self.apply(Some(rules), tried)?;
         }
-        Ok(Attached { slot, ifname: ifname.to_owned(), hook: Hook::Tcx, links, qdisc: false })
+        Ok(links)
     }
 
-    fn attach_clsact(&mut self, ifindex: u32, ifname: &str, slot: usize, tried: &str) -> Result<Attached> {
+    /// Answers whether the clsact qdisc was added by us.
+    fn attach_clsact(&mut self, ifindex: u32, ifname: &str, rules: &EncodedRules, tried: &str) -> Result<bool> {
         let link = self
             .pins
             .as_ref()
             .is_some_and(|pins| Direction::BOTH.iter().any(|direction| pins.link(ifindex, *direction).exists()));
         if !link {
-            self.activate(slot, ifindex, tried)?;
+            self.apply(Some(rules), tried)?;
         }
         let mut qdisc = false;
         for direction in Direction::BOTH {
-            let attached = program(&mut self.ebpf, program_name(direction))
-                .map(|program| hook::attach_clsact(program, ifindex, ifname, direction))?;
-            match attached {
+            let program = program(&mut self.ebpf, program_name(direction))?;
+            match hook::attach_clsact(program, ifindex, ifname, direction) {
                 Ok(added) => qdisc |= added,
                 Err(error) => {
-                    let _ = remove_clsact(ifindex, qdisc);
-                    self.activate(slot, 0, tried)?;
+                    let _ = remove_filters(ifindex, qdisc);
+                    self.apply(None, tried)?;
                     return Err(Error::io(format!("attach a clsact filter to {ifname}"), error));
                 }
             }
         }
         if link {
-            self.drop_pins(ifindex);
-            self.activate(slot, ifindex, tried)?;
+            self.drop_links(ifindex);
+            self.apply(Some(rules), tried)?;
         }
         if let Some(pins) = self.pins.as_ref().filter(|_| qdisc) {
-            pins.mark_clsact(ifindex, self.uncounted.fd()).map_err(|error| Error::io(tried, error))?;
+            pins.mark_clsact(ifindex, self.tables.mark()).map_err(|error| Error::io(tried, error))?;
         }
-        Ok(Attached { slot, ifname: ifname.to_owned(), hook: Hook::Clsact, links: Vec::new(), qdisc })
+        Ok(qdisc)
     }
 
-    fn drop_pins(&self, ifindex: u32) {
+    /// Puts the rules of all accounted interfaces in force, and of one more.
+    fn apply(&mut self, more: Option<&EncodedRules>, tried: &str) -> Result<()> {
+        let all: Vec<&EncodedRules> = self.attached.values().map(|attached| &attached.rules).chain(more).collect();
+        self.configuration.apply(&all, tried)
+    }
+
+    fn drop_links(&self, ifindex: u32) {
         if let Some(pins) = &self.pins {
-            for direction in Direction::BOTH {
-                let _ = fs::remove_file(pins.link(ifindex, direction));
-            }
+            pins.drop_links(ifindex);
         }
     }
 
-    /// Fills the rule set that is not in force, then puts it in force.
-    fn write_rules(&mut self, slot: usize, set: &[u8], tried: &str) -> Result<()> {
-        let active = slot_word(slot, SLOT_ACTIVE);
-        let next = 1 - (self.get(active) & 1);
-        let at = slot_word(slot, SLOT_RULES + next as usize * RULES_WORDS) * 4;
-        if let Some(room) = self.image.get_mut(at..at + set.len()) {
-            room.copy_from_slice(set);
-        }
-        self.write(tried)?;
-        self.put(active, next);
-        self.write(tried)?;
-        // The set that was in force is the next to be written: nobody may be reading it any more by then.
-        sys::fs::grace_period();
-        Ok(())
-    }
-
-    fn activate(&mut self, slot: usize, ifindex: u32, tried: &str) -> Result<()> {
-        self.put(slot_word(slot, SLOT_IFINDEX), ifindex);
-        self.write(tried)
-    }
-
-    fn put(&mut self, word: usize, value: u32) {
-        if let Some(room) = self.image.get_mut(word * 4..word * 4 + 4) {
-            room.copy_from_slice(&value.to_ne_bytes());
-        }
-    }
-
-    fn get(&self, word: usize) -> u32 {
-        crate::bytes::ne32(&self.image, word * 4, "configuration").unwrap_or(0)
-    }
-
-    /// Copies the image into the kernel. Bytes that did not change are overwritten by themselves.
-    fn write(&self, tried: &str) -> Result<()> {
-        self.config.update(&0u32.to_ne_bytes(), &self.image, bpf::ANY).map_err(|error| Error::io(tried, error))?;
-        // A CPU that sees what is written next must also see this.
-        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-        Ok(())
-    }
-
-    /// Adds the tables of another size to those in use and removes them.
     fn merge(&mut self) -> Result<()> {
-        if self.former.is_empty() {
+        if !self.tables.has_former() {
             return Ok(());
         }
-        let tried = "keep the counters of a table of another size";
+        let tried = "load the program that merges tables";
         let adder = program(&mut self.ebpf, PROGRAM_ADD)?;
         if adder.fd().is_err() {
-            adder.load().map_err(|error| program_error(tried, &error))?;
+            load(adder, tried)?;
         }
-        let adder = adder.fd().map_err(|error| program_error(tried, &error))?.as_fd();
-        let mut lost = 0u32;
-        for (path, map) in self.former.drain(..) {
-            let mut key = vec![0; map.info().key_size as usize];
-            while map.next_key(None, &mut key).map_err(|error| Error::io(tried, error))? {
-                let mut value = vec![0; map.value_len()];
-                read_whole(&map, &key, &mut value).map_err(|error| Error::io(tried, error))?;
-                let counters = codec::counters(&value).map_err(|error| Error::codec(tried, error))?;
-                let frame = codec::add_frame(&key, &counters);
-                let run = bpf::test_run(adder, &frame, &[], 1).map_err(|error| Error::io(tried, error))?;
-                lost += (run.retval != 0) as u32;
-                map.delete(&key).map_err(|error| Error::io(tried, error))?;
-            }
-            fs::remove_file(&path).map_err(|error| Error::io(format!("unpin {}", path.display()), error))?;
-        }
+        let adder = adder.fd().map_err(|error| refusal::program(tried, &error))?;
+        let lost = self.tables.merge(adder.as_fd())?;
         if lost > 0 {
-            log::warn!("traffic: {lost} hosts do not fit into the smaller table and start from 0");
+            log::warn!(target: "traffic", "{lost} hosts do not fit into the smaller table and start from 0");
         }
         Ok(())
     }
@@ -499,8 +377,8 @@ impl Drop for Accounting {
             return;
         }
         for (ifindex, attached) in &self.attached {
-            if attached.hook == Hook::Clsact && names(*ifindex).is_some() {
-                let _ = remove_clsact(*ifindex, attached.qdisc);
+            if attached.hook == Hook::Clsact {
+                let _ = remove_filters(*ifindex, attached.qdisc);
             }
         }
     }
@@ -529,6 +407,11 @@ pub fn clean(pin_dir: Option<&Path>) -> Result<Vec<String>> {
     Ok(removed)
 }
 
+/// Whether a process is accounting in this network namespace.
+pub fn is_running() -> bool {
+    single().is_err()
+}
+
 /// Refuses a second accounting process in this network namespace: it would count everything again, or take the
 /// filters away.
 fn single() -> Result<UnixListener> {
@@ -547,10 +430,6 @@ fn single() -> Result<UnixListener> {
     )
 }
 
-fn slot_word(slot: usize, word: usize) -> usize {
-    slot * SLOT_WORDS + word
-}
-
 fn program_name(direction: Direction) -> &'static str {
     match direction {
         Direction::In => PROGRAM_IN,
@@ -558,9 +437,25 @@ fn program_name(direction: Direction) -> &'static str {
     }
 }
 
+fn encode(ifindex: u32, rules: &Rules, tried: &str) -> Result<EncodedRules> {
+    codec::rules(ifindex, rules).map_err(|bad| Error::failed(tried, bad.to_string()))
+}
+
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier> {
     let found = ebpf.program_mut(name).and_then(|program| program.try_into().ok());
     found.ok_or_else(|| Error::failed(format!("find the program {name}"), "the object does not hold it"))
+}
+
+fn load(program: &mut SchedClassifier, tried: &str) -> Result<()> {
+    // The verifier gives up when a signal comes in, which any reload may send.
+    const TRIES: usize = 20;
+    for _ in 1..TRIES {
+        match program.load() {
+            Err(ProgramError::LoadError { io_error, .. }) if io_error.raw_os_error() == Some(libc::EAGAIN) => {}
+            result => return result.map_err(|error| refusal::program(tried, &error)),
+        }
+    }
+    program.load().map_err(|error| refusal::program(tried, &error))
 }
 
 fn open_map(ebpf: &Ebpf, name: &str, cpus: usize) -> Result<Map> {
@@ -574,15 +469,15 @@ fn open_map(ebpf: &Ebpf, name: &str, cpus: usize) -> Result<Map> {
     Map::new(fd, cpus).map_err(|error| Error::io(tried(), error))
 }
 
-/// Name of an interface that still exists.
-fn names(ifindex: u32) -> Option<String> {
+/// Name of an interface, if it exists.
+fn name(ifindex: u32) -> Option<String> {
     tc::interfaces().ok()?.into_iter().find(|(index, _)| *index == ifindex).map(|(_, name)| name)
 }
 
 fn check_interface(ifindex: u32, ifname: &str, tried: &str) -> Result<()> {
-    match names(ifindex) {
-        Some(name) if name == ifname => {}
-        Some(name) => return Err(Error::failed(tried, format!("interface {ifindex} is now called {name}"))),
+    match name(ifindex) {
+        Some(now) if now == ifname => {}
+        Some(now) => return Err(Error::failed(tried, format!("interface {ifindex} is called {now}"))),
         None => return Err(Error::failed(tried, format!("there is no interface {ifindex}"))),
     }
     if !tc::is_ethernet(ifname).map_err(|error| Error::io(tried, error))? {
@@ -591,152 +486,13 @@ fn check_interface(ifindex: u32, ifname: &str, tried: &str) -> Result<()> {
     Ok(())
 }
 
-fn remove_clsact(ifindex: u32, qdisc: bool) -> io::Result<()> {
-    if let Some(ifname) = names(ifindex) {
+/// Removes our filters, and the qdisc if it is ours and empty. Nothing if the interface is gone.
+fn remove_filters(ifindex: u32, qdisc: bool) -> io::Result<()> {
+    if let Some(ifname) = name(ifindex) {
         hook::detach_clsact(ifindex, &ifname)?;
         if qdisc {
             hook::remove_empty_clsact(ifindex)?;
         }
     }
     Ok(())
-}
-
-/// Reads one value; on 32-bit machines again until two copies agree, if it may have been torn.
-fn read_whole(map: &Map, key: &[u8], value: &mut Vec<u8>) -> io::Result<bool> {
-    value.resize(map.value_len(), 0);
-    let mut there = map.lookup(key, value)?;
-    if cfg!(target_pointer_width = "32") && there && codec::may_be_torn(value) {
-        let mut again = vec![0; value.len()];
-        for _ in 0..8 {
-            there = map.lookup(key, &mut again)?;
-            let agree = codec::agree(value, &again);
-            std::mem::swap(value, &mut again);
-            if agree || !there {
-                break;
-            }
-        }
-    }
-    Ok(there)
-}
-
-fn walk(map: &Map, batch: &mut Batch, value: &mut Vec<u8>, mut each: impl FnMut(HostKey, Counters)) -> Result<()> {
-    let tried = "read the host tables";
-    batch.rewind();
-    let mut emit = |key: &[u8], value: &[u8]| -> Result<()> {
-        let counters = codec::counters(value).map_err(|error| Error::codec(tried, error))?;
-        each(codec::key(key).map_err(|error| Error::codec(tried, error))?, counters);
-        Ok(())
-    };
-    let mut first = true;
-    while !batch.finished() {
-        match map.lookup_batch(batch) {
-            Ok(()) => {}
-            // Before Linux 5.6 there are no batches; nothing was read yet.
-            Err(error) if first && error.raw_os_error() == Some(libc::EINVAL) => return one_by_one(map, value, emit),
-            Err(error) => return Err(Error::io(tried, error)),
-        }
-        first = false;
-        for (key, raw) in batch.entries(map) {
-            if cfg!(target_pointer_width = "32") && codec::may_be_torn(raw) {
-                if read_whole(map, key, value).map_err(|error| Error::io(tried, error))? {
-                    emit(key, value)?;
-                }
-            } else {
-                emit(key, raw)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn one_by_one(map: &Map, value: &mut Vec<u8>, mut emit: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
-    let tried = "read the host tables";
-    let size = map.info().key_size as usize;
-    let (mut key, mut next) = (vec![0; size], vec![0; size]);
-    let mut more = map.next_key(None, &mut key).map_err(|error| Error::io(tried, error))?;
-    while more {
-        if read_whole(map, &key, value).map_err(|error| Error::io(tried, error))? {
-            emit(&key, value)?;
-        }
-        more = map.next_key(Some(&key), &mut next).map_err(|error| Error::io(tried, error))?;
-        std::mem::swap(&mut key, &mut next);
-    }
-    Ok(())
-}
-
-fn load_error(tried: &str, error: &aya::EbpfError) -> Error {
-    described(tried, error)
-}
-
-fn program_error(tried: &str, error: &ProgramError) -> Error {
-    if let ProgramError::LoadError { io_error, verifier_log } = error {
-        let log = verifier_log.to_string();
-        let log = log.trim();
-        let from = (log.len().saturating_sub(LOG)..log.len()).find(|at| log.is_char_boundary(*at)).unwrap_or(0);
-        let code = io_error.raw_os_error();
-        let why = format!("{io_error}; the verifier says: {}", log.get(from..).unwrap_or_default());
-        let error = Error::failed(tried, if log.is_empty() { io_error.to_string() } else { why });
-        return remedied(error, code);
-    }
-    described(tried, error)
-}
-
-/// An error of aya with all its causes, and what can be done about the system's answer below it.
-fn described(tried: &str, error: &(dyn std::error::Error + 'static)) -> Error {
-    let mut why = error.to_string();
-    let mut code = None;
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = error.to_string();
-        if !why.contains(&text) {
-            why = format!("{why}: {text}");
-        }
-        code = code.or(error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error));
-        next = error.source();
-    }
-    remedied(Error::failed(tried, why), code)
-}
-
-fn with_remedy(error: Error) -> Error {
-    let code = match &error {
-        Error::Failed { cause: crate::error::Cause::Io(source), .. } => source.raw_os_error(),
-        _ => None,
-    };
-    remedied(error, code)
-}
-
-fn remedied(error: Error, code: Option<i32>) -> Error {
-    match code {
-        Some(libc::ENOSYS) => error.remedy("this kernel has no bpf(): it must be built with CONFIG_BPF_SYSCALL"),
-        Some(libc::EPERM | libc::EACCES) => error.remedy(
-            "run as root or grant CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN (CAP_SYS_ADMIN before Linux 5.8); before Linux 5.11 \
-             the limit of locked memory counts too: ulimit -l unlimited",
-        ),
-        Some(libc::ENOMEM) => error.remedy("lower max_hosts, or raise the limit of locked memory: ulimit -l unlimited"),
-        _ => error,
-    }
-}
-
-/// Mounts a BPF file system where pins are to be, unless there is one.
-pub fn ensure_bpffs(dir: &Path) -> Result<()> {
-    use crate::sys::fs;
-    let mount = dir.ancestors().skip(1).find(|parent| parent.is_dir()).unwrap_or(dir);
-    if fs::is_bpffs(mount).unwrap_or(false) || fs::is_bpffs(dir).unwrap_or(false) {
-        return Ok(());
-    }
-    let point = Path::new("/sys/fs/bpf");
-    if mount != point {
-        return Err(Error::failed(format!("pin counters in {}", dir.display()), "it is not on a BPF file system")
-            .remedy("mount one there: mount -t bpf bpf DIR"));
-    }
-    fs::mount_bpffs(point).map_err(|source| Error::io("mount the BPF file system on /sys/fs/bpf", source))
-}
-
-/// What the system lacks for accounting.
-pub fn check(pin_dir: Option<&Path>) -> Vec<crate::collectors::Finding> {
-    use crate::collectors::Finding;
-    match bpf::available() {
-        Ok(()) => vec![Finding::ok(format!("bpf() is there; pins go to {pin_dir:?}"))],
-        Err(error) => vec![Finding::broken(with_remedy(Error::io("use bpf()", error)).to_string())],
-    }
 }

@@ -5,7 +5,11 @@
 //! | `settings` | the section of the configuration |
 //! | `plan` | which interfaces to account on, and by which rules |
 //! | `codec` | bytes of the kernel's tables to values and back; shares `bpf/src/layout.rs` with the program |
-//! | `loader` | loads, attaches and pins the program, reads its tables |
+//! | `loader` | loads the program, attaches it and takes it over from an earlier process |
+//! | `hook`, `pins` | TCX and clsact; what outlives the daemon |
+//! | `configuration`, `tables` | what the program is told, and what it counted |
+//! | `reader` | the tables of a daemon that runs beside us |
+//! | `doctor`, `refusal` | what the system lacks, and what to do about it |
 //! | `state` | who is idle and makes room |
 //! | `metrics` | the families |
 //!
@@ -13,26 +17,31 @@
 //! tables once per interval. The counts live in the kernel; the daemon keeps none of its own.
 
 pub mod codec;
+mod configuration;
+mod doctor;
 mod hook;
 pub mod loader;
 pub mod metrics;
 mod pins;
 pub mod plan;
+mod reader;
+mod refusal;
 pub mod settings;
 pub mod state;
+mod tables;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
 
-use self::codec::{Counters, Rules};
+use self::codec::{Counters, HostKey, Rules};
 use self::loader::{Accounting, Hook};
 use self::plan::{Attachment, Plan, Problem};
 use self::settings::Settings;
 use self::state::Hosts;
+use self::tables::{Tables, Uncounted};
 use super::{Collector, Finding, LocalFuture, Reload, Row};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -74,9 +83,11 @@ struct Traffic {
 }
 
 /// What is open once the collector runs.
-struct Open {
-    accounting: Accounting,
-    route: RouteSocket,
+enum Open {
+    /// This process accounts.
+    Accounting { accounting: Box<Accounting>, route: RouteSocket },
+    /// Another one does, and its tables are read.
+    Beside(Box<Tables>),
 }
 
 struct Attached {
@@ -102,37 +113,32 @@ impl Traffic {
     }
 
     async fn open(&mut self) -> Result<()> {
-        let pin_dir = usable_pin_dir(&self.settings);
+        let pin_dir = doctor::usable_pin_dir(self.settings.pin_dir.as_deref());
         if let Err(error) = &pin_dir {
-            log::warn!(target: ROW.name, "counting without pinning, so counts end with the daemon: {error}");
+            log::warn!(target: ROW.name, "counting all the same, but counts end with the daemon: {error}");
         }
-        let accounting = Accounting::open(&self.settings.loader(pin_dir.unwrap_or(None)))?;
-        self.open = Some(Open { accounting, route: RouteSocket::open()? });
+        let accounting = Box::new(Accounting::open(&self.settings.loader(pin_dir.unwrap_or(None)))?);
+        self.open = Some(Open::Accounting { accounting, route: RouteSocket::open()? });
         self.list_interfaces().await?;
         self.settle();
-        let wanted: Vec<u32> = self.attached.keys().copied().collect();
-        if let Some(open) = &mut self.open {
-            open.accounting.retain(&wanted);
+        if let Some(Open::Accounting { accounting, .. }) = &mut self.open {
+            accounting.retain(&self.attached.keys().copied().collect::<Vec<_>>());
         }
-        self.names.refresh();
         Ok(())
     }
 
     async fn list_interfaces(&mut self) -> Result<()> {
-        let Some(open) = &mut self.open else { return Ok(()) };
-        let mut interfaces = Interfaces::default();
-        for subject in [Subject::Links, Subject::Addresses, Subject::Routes] {
-            open.route.list(subject, |event| _ = interfaces.apply(event)).await?;
+        if let Some(Open::Accounting { route, .. }) = &mut self.open {
+            self.interfaces = list(route).await?;
+            self.unsettled = true;
         }
-        self.interfaces = interfaces;
-        self.unsettled = true;
         Ok(())
     }
 
     /// Attaches, detaches and re-rules until the kernel has what the plan says. What the kernel refuses is a problem
     /// that is told and tried again at the next collection.
     fn settle(&mut self) {
-        let Some(open) = &mut self.open else { return };
+        let Some(Open::Accounting { accounting, .. }) = &mut self.open else { return };
         let mut plan = Plan::make(&self.settings, &self.interfaces);
         self.unsettled = false;
         let gone: Vec<u32> = self
@@ -146,7 +152,7 @@ impl Traffic {
                 log::info!(target: ROW.name, "{}: no longer counted", attached.ifname);
             }
             // An interface that is gone took its hooks with it; anything else is said.
-            if let Err(error) = open.accounting.detach(ifindex) {
+            if let Err(error) = accounting.detach(ifindex) {
                 log::warn!(target: ROW.name, "{error}");
             }
         }
@@ -157,7 +163,7 @@ impl Traffic {
                 if attached.rules == rules {
                     continue;
                 }
-                match open.accounting.set_rules(ifindex, &rules) {
+                match accounting.set_rules(ifindex, &rules) {
                     Ok(()) => attached.rules = rules,
                     Err(error) => {
                         plan.problems.push(Problem { ifname: attached.ifname.clone(), text: error.to_string() });
@@ -166,7 +172,7 @@ impl Traffic {
                 }
                 continue;
             }
-            match open.accounting.attach(ifindex, &ifname, &rules) {
+            match accounting.attach(ifindex, &ifname, &rules) {
                 Ok(hook) => {
                     log::info!(target: ROW.name, "{ifname}: counting {} by {hook}", subnets(&rules));
                     self.attached.insert(ifindex, Attached { ifname, rules, hook });
@@ -188,56 +194,73 @@ impl Traffic {
             self.settle();
         }
         self.names.refresh();
-        let Some(open) = &mut self.open else { return Err(Error::failed("count traffic", "the collector is not open")) };
-        let now = Instant::now();
-        self.hosts.begin();
-        open.accounting.read(|key, counters| self.hosts.observe(key, counters, now))?;
-        self.hosts.end();
-        for key in self.hosts.to_evict(now, self.settings.evict_idle, self.settings.max_hosts as usize) {
-            open.accounting.remove(&key)?;
-            self.hosts.forget(&key);
-            self.evicted += 1;
-        }
-        if self.attached.is_empty() {
-            return Err(self.nothing_to_count());
-        }
-        let uncounted = open.accounting.uncounted()?;
-        let pinned = open.accounting.pinned();
+        let uncounted = self.read_tables()?;
+        let (pinned, capacity) = match &self.open {
+            Some(Open::Accounting { .. }) if self.attached.is_empty() => return Err(self.nothing_to_count()),
+            Some(Open::Accounting { accounting, .. }) => (accounting.pinned(), accounting.capacity()),
+            Some(Open::Beside(tables)) => (true, tables.capacity()),
+            None => return Err(not_open()),
+        };
         let unknown = self.write_hosts(page);
         page.family(&metrics::HOSTS);
         for (family, ipv6) in [("ipv4", false), ("ipv6", true)] {
             let labels = page.labels(&[&family]);
             page.sample(labels, self.hosts.count(ipv6) as u64);
         }
-        page.single(&metrics::HOSTS_LIMIT, u64::from(self.settings.max_hosts));
+        page.single(&metrics::HOSTS_LIMIT, u64::from(capacity));
         page.single(&metrics::UNKNOWN_HOSTS, unknown);
-        page.single(&metrics::EVICTED, self.evicted);
-        let reasons = [("table_full", uncounted.table_full), ("truncated", uncounted.truncated)];
-        let labels = reasons.map(|(reason, _)| page.labels(&[&reason]));
-        page.family(&metrics::UNCOUNTED_PACKETS);
-        for (labels, (_, tally)) in labels.iter().zip(&reasons) {
-            page.sample(*labels, tally.packets);
+        write_uncounted(page, &uncounted);
+        // The rest is known to the process that accounts only.
+        if matches!(self.open, Some(Open::Accounting { .. })) {
+            page.single(&metrics::EVICTED, self.evicted);
+            self.write_interfaces(page);
         }
-        page.family(&metrics::UNCOUNTED_BYTES);
-        for (labels, (_, tally)) in labels.iter().zip(&reasons) {
-            page.sample(*labels, tally.bytes);
+        page.single(&metrics::PINNED, pinned);
+        Ok(())
+    }
+
+    /// Reads the kernel's tables and lets idle hosts make room.
+    fn read_tables(&mut self) -> Result<Uncounted> {
+        let now = Instant::now();
+        self.hosts.begin();
+        let hosts = &mut self.hosts;
+        let each = |key: &HostKey, counters: &Counters| hosts.observe(key, counters, now);
+        let uncounted = match &mut self.open {
+            Some(Open::Accounting { accounting, .. }) => {
+                accounting.read(each)?;
+                accounting.uncounted()?
+            }
+            Some(Open::Beside(tables)) => {
+                tables.read(each)?;
+                tables.uncounted()?
+            }
+            None => return Err(not_open()),
+        };
+        self.hosts.end();
+        if let Some(Open::Accounting { accounting, .. }) = &mut self.open {
+            for key in self.hosts.to_evict(now, self.settings.evict_idle, accounting.capacity() as usize) {
+                accounting.remove(&key)?;
+                self.hosts.forget(&key);
+                self.evicted += 1;
+            }
         }
+        Ok(uncounted)
+    }
+
+    /// One sample for each interface that is counted, or was asked for and is not.
+    fn write_interfaces(&self, page: &mut Page) {
         page.family(&metrics::ATTACHED);
         for attached in self.attached.values() {
             let labels = page.labels(&[&attached.ifname, &attached.hook]);
             page.sample(labels, 1u64);
         }
-        let mut before = None;
-        for problem in &self.problems {
-            let counted = self.attached.values().any(|attached| attached.ifname == problem.ifname);
-            if !counted && before != Some(&problem.ifname) {
-                let labels = page.labels(&[&problem.ifname, &"none"]);
-                page.sample(labels, 0u64);
-            }
-            before = Some(&problem.ifname);
+        let counted = |ifname: &str| self.attached.values().any(|attached| attached.ifname == ifname);
+        let missing: BTreeSet<&str> =
+            self.problems.iter().map(|problem| problem.ifname.as_str()).filter(|ifname| !counted(ifname)).collect();
+        for ifname in missing {
+            let labels = page.labels(&[&ifname, &"none"]);
+            page.sample(labels, 0u64);
         }
-        page.single(&metrics::PINNED, pinned);
-        Ok(())
     }
 
     /// Writes the four host families and returns how many hosts have no known name.
@@ -287,6 +310,18 @@ impl Collector for Traffic {
         Box::pin(Traffic::open(self))
     }
 
+    fn open_once(&mut self) -> LocalFuture<'_, Result<()>> {
+        Box::pin(async {
+            match &self.settings.pin_dir {
+                Some(dir) if loader::is_running() => {
+                    self.open = Some(Open::Beside(Box::new(reader::open(dir)?)));
+                    Ok(())
+                }
+                _ => Traffic::open(self).await,
+            }
+        })
+    }
+
     fn collect<'a>(&'a mut self, page: &'a mut Page) -> LocalFuture<'a, Result<()>> {
         Box::pin(async { Traffic::collect(self, page) })
     }
@@ -295,9 +330,9 @@ impl Collector for Traffic {
         Box::pin(async {
             // What the kernel refused waits for the next collection; only changes are acted on here.
             loop {
-                let Some(open) = &mut self.open else { return std::future::pending().await };
+                let Some(Open::Accounting { route, .. }) = &mut self.open else { return std::future::pending().await };
                 let (interfaces, unsettled) = (&mut self.interfaces, &mut self.unsettled);
-                if open.route.wait(|event| *unsettled |= interfaces.apply(event)).await.is_err()
+                if route.wait(|event| *unsettled |= interfaces.apply(event)).await.is_err()
                     && let Err(error) = self.list_interfaces().await
                 {
                     return error;
@@ -326,16 +361,25 @@ impl Collector for Traffic {
 /// Mounts the BPF file system, which takes CAP_SYS_ADMIN, unless it is there.
 fn prepare(config: &Config) {
     if let Ok(settings) = Settings::read(config) {
-        // Told again, and logged, when the collector is opened.
-        let _ = usable_pin_dir(&settings);
+        // What fails is found again, and told, when the collector is opened.
+        let _ = doctor::usable_pin_dir(settings.pin_dir.as_deref());
     }
 }
 
-/// The directory to pin in, with the BPF file system mounted there; nothing if the user wants no pinning.
-fn usable_pin_dir(settings: &Settings) -> Result<Option<PathBuf>> {
-    match &settings.pin_dir {
-        Some(dir) => loader::ensure_bpffs(dir).map(|()| Some(dir.clone())),
-        None => Ok(None),
+fn not_open() -> Error {
+    Error::failed("count traffic", "the collector is not open")
+}
+
+fn write_uncounted(page: &mut Page, uncounted: &Uncounted) {
+    let reasons = [("table_full", uncounted.table_full), ("truncated", uncounted.truncated)];
+    let labels = reasons.map(|(reason, _)| page.labels(&[&reason]));
+    page.family(&metrics::UNCOUNTED_PACKETS);
+    for (labels, (_, amount)) in labels.iter().zip(&reasons) {
+        page.sample(*labels, amount.packets);
+    }
+    page.family(&metrics::UNCOUNTED_BYTES);
+    for (labels, (_, amount)) in labels.iter().zip(&reasons) {
+        page.sample(*labels, amount.bytes);
     }
 }
 
@@ -367,7 +411,7 @@ fn check(config: &Config) -> Vec<Finding> {
         Ok(settings) => settings,
         Err(error) => return vec![Finding::broken(error.to_string())],
     };
-    let mut findings = loader::check(settings.pin_dir.as_deref());
+    let mut findings = doctor::findings(settings.pin_dir.as_deref());
     let mut traffic = Traffic::new(settings);
     match smol::block_on(interfaces_now()) {
         Ok(interfaces) => traffic.interfaces = interfaces,
@@ -396,7 +440,11 @@ fn check(config: &Config) -> Vec<Finding> {
 }
 
 async fn interfaces_now() -> Result<Interfaces> {
-    let mut route = RouteSocket::open()?;
+    list(&mut RouteSocket::open()?).await
+}
+
+/// All interfaces, addresses and default routes there are now.
+async fn list(route: &mut RouteSocket) -> Result<Interfaces> {
     let mut interfaces = Interfaces::default();
     for subject in [Subject::Links, Subject::Addresses, Subject::Routes] {
         route.list(subject, |event| _ = interfaces.apply(event)).await?;

@@ -1,7 +1,7 @@
 //! What outlives the process: a directory on the BPF file system with the host tables and the TCX links.
 //!
 //! `PIN_DIR/v1/` holds one layout (see `bpf/src/layout.rs`): the tables under their map names, tables of another size
-//! that are still to be merged as `NAME.ID`, one link per direction as `in-IFINDEX` and `out-IFINDEX`, and
+//! that are still to be merged as `NAME-ID` (no dots: the BPF file system reserves them), one link per direction as `in-IFINDEX` and `out-IFINDEX`, and
 //! `clsact-IFINDEX` where the clsact qdisc was added by us. A lock on `PIN_DIR` keeps a second daemon out.
 
 use std::fs::{self, File};
@@ -79,6 +79,13 @@ impl Pins {
         self.dir.join(format!("{}-{ifindex}", direction.pin()))
     }
 
+    /// Takes our programs off an interface and unpins their links.
+    pub fn drop_links(&self, ifindex: u32) {
+        for direction in Direction::BOTH {
+            let _ = unpin(&self.link(ifindex, direction));
+        }
+    }
+
     /// Remembers that the clsact qdisc of the interface is ours; any object serves as the mark.
     pub fn mark_clsact(&self, ifindex: u32, object: BorrowedFd<'_>) -> io::Result<()> {
         match sys::bpf::pin(object, &self.clsact(ifindex)) {
@@ -111,7 +118,7 @@ impl Pins {
 
     /// Tables of another size, set aside by [`Pins::prepare`].
     pub fn set_aside(&self, name: &str) -> Vec<PathBuf> {
-        let prefix = format!("{name}.");
+        let prefix = format!("{name}-");
         names(&self.dir).iter().filter(|file| file.starts_with(&prefix)).map(|file| self.dir.join(file)).collect()
     }
 
@@ -140,7 +147,7 @@ impl Pins {
                 break;
             };
             if entries.is_none() && info.max_entries != max_hosts {
-                let aside = self.map(&format!("{name}.{}", info.id));
+                let aside = self.map(&format!("{name}-{}", info.id));
                 fs::rename(&path, &aside).map_err(|error| Error::io(format!("set aside {}", path.display()), error))?;
             }
         }
@@ -163,10 +170,13 @@ impl Pins {
     pub fn remove(self) -> Result<Vec<String>> {
         let mut removed = self.remove_other_layouts()?;
         removed.extend(remove_all(&self.dir)?);
-        for dir in [&self.dir, &self.root] {
-            fs::remove_dir(dir).map_err(|error| Error::io(format!("remove {}", dir.display()), error))?;
+        fs::remove_dir(&self.dir).map_err(|error| Error::io(format!("remove {}", self.dir.display()), error))?;
+        match fs::remove_dir(&self.root) {
+            Ok(()) => removed.push(format!("directory {}", self.root.display())),
+            // The root of a BPF file system, or one that holds what is somebody else's, was not made by us.
+            Err(error) if matches!(error.kind(), io::ErrorKind::ResourceBusy | io::ErrorKind::DirectoryNotEmpty) => {}
+            Err(error) => return Err(Error::io(format!("remove {}", self.root.display()), error)),
         }
-        removed.push(format!("directory {}", self.root.display()));
         Ok(removed)
     }
 }
@@ -175,10 +185,18 @@ fn remove_all(dir: &Path) -> Result<Vec<String>> {
     let mut removed = Vec::new();
     for name in names(dir) {
         let path = dir.join(&name);
-        fs::remove_file(&path).map_err(|error| Error::io(format!("unpin {}", path.display()), error))?;
+        unpin(&path).map_err(|error| Error::io(format!("unpin {}", path.display()), error))?;
         removed.push(format!("pin {}", path.display()));
     }
     Ok(removed)
+}
+
+/// Removes a pin; what is a link ends at once, not when the kernel finds the time.
+fn unpin(path: &Path) -> io::Result<()> {
+    if let Ok(object) = sys::bpf::open_pin(path) {
+        let _ = sys::bpf::link_detach(object.as_fd());
+    }
+    fs::remove_file(path)
 }
 
 fn names(dir: &Path) -> Vec<String> {

@@ -70,7 +70,11 @@ impl Plan {
 }
 
 /// The interfaces to account on, each with its LAN prefixes.
-fn choose<'a>(settings: &Settings, interfaces: &'a Interfaces, problems: &mut Vec<Problem>) -> Vec<(&'a Link, Vec<Cidr>)> {
+fn choose<'a>(
+    settings: &Settings,
+    interfaces: &'a Interfaces,
+    problems: &mut Vec<Problem>,
+) -> Vec<(&'a Link, Vec<Cidr>)> {
     let mut chosen: Vec<(&Link, Vec<Cidr>)> = Vec::new();
     if settings.subnets4.is_empty() {
         chosen = interfaces.find_lan();
@@ -94,7 +98,10 @@ fn choose<'a>(settings: &Settings, interfaces: &'a Interfaces, problems: &mut Ve
             continue;
         };
         if !link.ethernet {
-            report(name, format!("{name} is left out: it carries no Ethernet frames, so its hosts have no MAC address"));
+            report(
+                name,
+                format!("{name} is left out: it carries no Ethernet frames, so its hosts have no MAC address"),
+            );
             continue;
         }
         match chosen.iter_mut().find(|(known, _)| known.ifindex == link.ifindex) {
@@ -210,7 +217,8 @@ mod tests {
 
     #[test]
     fn an_interface_that_is_missing_is_a_problem_and_not_an_end() {
-        let plan = Plan::make(&settings(&["subnet4=192.168.1.1/24/br-lan", "subnet4=10.0.0.1/24/br-foo"]), &router(vec![]));
+        let plan =
+            Plan::make(&settings(&["subnet4=192.168.1.1/24/br-lan", "subnet4=10.0.0.1/24/br-foo"]), &router(vec![]));
         assert_eq!(shown(&plan), ["br-lan 192.168.1.0/24"]);
         assert_eq!(plan.problems[0].text, "there is no interface br-foo now; it is taken up when it appears");
         // What it will hold is LAN already.
@@ -220,7 +228,8 @@ mod tests {
     #[test]
     fn a_port_of_an_accounted_bridge_is_left_out() {
         let interfaces = router(vec![Link { master: Some(3), ..link(4, "lan1") }]);
-        let plan = Plan::make(&settings(&["subnet4=192.168.1.1/24/br-lan", "subnet4=192.168.1.1/24/lan1"]), &interfaces);
+        let plan =
+            Plan::make(&settings(&["subnet4=192.168.1.1/24/br-lan", "subnet4=192.168.1.1/24/lan1"]), &interfaces);
         assert_eq!(shown(&plan), ["br-lan 192.168.1.0/24"]);
         assert_eq!(plan.problems[0].ifname, "lan1");
     }

@@ -26,7 +26,11 @@ pub static SECTION: SectionSpec = SectionSpec {
         list("subnet6", "", "IPv6 prefixes to account on those interfaces, as 2001:db8:1::/64"),
         option("max_hosts", "1024", "addresses kept per IP version; beyond, packets are counted as uncounted"),
         option("unknown_hosts", "0", "1 exports hosts without a known name as hostname=\"unknown\""),
-        option("count", "l2", "l2: frames with Ethernet header as the interface counts them; wire: every segment as sent"),
+        option(
+            "count",
+            "l2",
+            "l2: frames with Ethernet header as the interface counts them; wire: every segment as sent",
+        ),
         option("evict_idle", "300", "seconds without traffic after which a host makes room when the table fills"),
         option("attach", "auto", "auto, tcx or clsact: which kernel hook the program is attached to"),
         option("pin_dir", "/sys/fs/bpf/gatemeter", "where programs and counts outlive the daemon; none for none"),
@@ -111,7 +115,9 @@ fn subnet4(text: &str) -> Result<Subnet4, String> {
     }
     let subnet: Cidr = prefix.parse()?;
     if subnet.addr().is_ipv6() {
-        return Err(format!("'{prefix}' is an IPv6 prefix, expected IPv4; IPv6 goes into -6 or subnet6, without interface"));
+        return Err(format!(
+            "'{prefix}' is an IPv6 prefix, expected IPv4; IPv6 goes into -6 or subnet6, without interface"
+        ));
     }
     not_everything(subnet)?;
     Ok(Subnet4 { subnet, ifname: ifname.into() })
@@ -132,7 +138,9 @@ fn subnet6(text: &str) -> Result<Cidr, String> {
 
 fn not_everything(prefix: Cidr) -> Result<Cidr, String> {
     match prefix.prefix_len() {
-        0 => Err(format!("prefix length 0 of '{prefix}' would take the whole internet for the LAN, expected 1 or more")),
+        0 => {
+            Err(format!("prefix length 0 of '{prefix}' would take the whole internet for the LAN, expected 1 or more"))
+        }
         _ => Ok(prefix),
     }
 }
@@ -162,7 +170,10 @@ mod tests {
                 "0.0.0.0/0/br-lan",
                 "prefix length 0 of '0.0.0.0/0' would take the whole internet for the LAN, expected 1 or more",
             ),
-            ("10.0.0.0/8/a-name-too-long-for-it", "interface name 'a-name-too-long-for-it' is longer than 15 characters"),
+            (
+                "10.0.0.0/8/a-name-too-long-for-it",
+                "interface name 'a-name-too-long-for-it' is longer than 15 characters",
+            ),
         ] {
             assert_eq!(subnet4(text).unwrap_err(), want);
         }

@@ -18,6 +18,9 @@ use super::table::State;
 use super::{Handler, LAST_WORDS, Request, Shared, accepts_gzip};
 use crate::sys::tcp;
 
+/// How many bytes of empty lines may come before a request; some clients send one line too many after the last.
+const MAX_BLANK: usize = 64;
+
 /// A place in the table, given back when dropped.
 pub(super) struct Slot<H> {
     shared: Rc<Shared<H>>,
@@ -86,6 +89,7 @@ pub(super) async fn serve<H: Handler>(slot: Slot<H>, stream: Async<TcpStream>, p
             }
             return;
         }
+        slot.set(if input.is_empty() { State::Idle } else { State::Reading });
         // A client that sends requests as fast as they are answered gives others their turn.
         yield_now().await;
     }
@@ -110,14 +114,17 @@ async fn read_head<H>(slot: &Slot<H>, stream: &Async<TcpStream>, input: &mut Vec
     let limits = &slot.shared.limits;
     let refused = |status, why| Err(End::Refused(Reject { status, why }));
     let mut started = !input.is_empty();
-    slot.set(if started { State::Reading } else { State::Idle });
     let mut deadline = Instant::now() + if started { limits.head_time } else { limits.idle_time };
-    let mut seen = 0;
+    let (mut seen, mut blank) = (0, 0usize);
     loop {
         if seen == 0 {
             // Empty lines before a request are passed over (RFC 9112 section 2.2).
-            let blank = input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-            input.drain(..blank);
+            let count = input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+            input.drain(..count);
+            blank = blank.saturating_add(count);
+            if blank > MAX_BLANK {
+                return refused(400, "there is no request after many empty lines");
+            }
         }
         if let Some(end) = head_end(input, seen) {
             return Ok(end);
@@ -132,6 +139,10 @@ async fn read_head<H>(slot: &Slot<H>, stream: &Async<TcpStream>, input: &mut Vec
             } else {
                 refused(414, "the request line is longer than 8 KiB")
             };
+        }
+        if seen > 0 || blank > 0 {
+            // A client that sends as fast as this reads gives others their turn.
+            yield_now().await;
         }
         seen = input.len();
         match before(deadline, read_some(stream, input)).await {
@@ -266,8 +277,12 @@ async fn linger<H>(slot: &Slot<H>, stream: &Async<TcpStream>) {
     }
 }
 
-/// What `work` returns, or `None` if it is not ready at `deadline`. No timer is set for what is ready at once.
+/// What `work` returns, or `None` if it is not ready at `deadline`. No timer is set for what is ready at once, but
+/// work that is always ready has its deadline, too.
 async fn before<T>(deadline: Instant, work: impl Future<Output = T>) -> Option<T> {
+    if Instant::now() >= deadline {
+        return None;
+    }
     let late = async {
         Timer::at(deadline).await;
         None

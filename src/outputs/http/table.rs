@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 pub(super) enum State {
     /// Its last words are said; the client may read them before it is closed.
     Closing,
-    /// No byte of a request has come.
+    /// Kept after a reply; no byte of the next request has come.
     Idle,
-    /// A part of a request head has come.
+    /// Its first request is awaited, or part of a request head has come. A fresh connection counts as busy so that
+    /// a crowd of half-sent requests does not push it out before its own request is read.
     Reading,
     /// The reply is on its way.
     Writing,
@@ -69,7 +70,7 @@ impl<T> Table<T> {
     pub(super) fn insert(&mut self, peer: IpAddr, refused: bool, now: Instant) -> u64 {
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
-        let state = if refused { State::Closing } else { State::Idle };
+        let state = if refused { State::Closing } else { State::Reading };
         self.entries.push(Entry { id, peer, state, since: now, refused, handle: None });
         id
     }

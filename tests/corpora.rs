@@ -1,0 +1,88 @@
+//! The fuzzers' kept inputs, whole, cut off at every length and with every byte changed, through every decoder: a
+//! smoke test for where no fuzzer runs, such as other byte orders. `make fuzz` looks further.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed assumption must stop the test"
+)]
+
+use std::fs;
+use std::path::Path;
+
+use gatemeter::collectors::traffic::codec;
+use gatemeter::config::uci;
+use gatemeter::lan::Interfaces;
+use gatemeter::names::leases;
+use gatemeter::netlink::{messages, route};
+use gatemeter::outputs::http::{Query, head_end, parse_head};
+
+/// Inputs longer than this are not changed byte by byte.
+const LONGEST: usize = 1024;
+
+/// Calls `decode` with every kept input of a fuzz target and its mutations; returns how many inputs there were.
+fn replay(target: &str, decode: impl Fn(&[u8])) -> usize {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let inputs: Vec<Vec<u8>> = fs::read_dir(&dir)
+        .unwrap_or_else(|error| panic!("{}: {error}", dir.display()))
+        .map(|entry| fs::read(entry.unwrap().path()).unwrap())
+        .collect();
+    for input in &inputs {
+        decode(input);
+        for at in 0..input.len().min(LONGEST) {
+            decode(&input[..at]);
+            for value in [0, 0x7f, 0xff, input[at] ^ 1] {
+                let mut changed = input.clone();
+                changed[at] = value;
+                decode(&changed);
+            }
+        }
+    }
+    inputs.len()
+}
+
+#[test]
+fn uci_files_are_read_or_refused() {
+    assert!(replay("uci", |bytes| drop(uci::parse("fuzz", bytes))) > 10);
+}
+
+#[test]
+fn lease_files_are_read_as_far_as_they_go() {
+    assert!(replay("leases", |bytes| leases::parse(&String::from_utf8_lossy(bytes), |_| {})) > 4);
+}
+
+#[test]
+fn request_heads_are_read_or_refused() {
+    let decode = |bytes: &[u8]| {
+        let end = head_end(bytes, 0).unwrap_or(bytes.len());
+        let _ = parse_head(&bytes[..end]);
+        let _ = Query::parse(&String::from_utf8_lossy(bytes)).map(|query| query.pairs().count());
+    };
+    assert!(replay("http", decode) > 2);
+}
+
+#[test]
+fn netlink_datagrams_are_decoded_or_refused() {
+    let decode = |bytes: &[u8]| {
+        let mut interfaces = Interfaces::default();
+        for message in messages(bytes).flatten() {
+            if let Ok(Some(event)) = route::decode(&message) {
+                interfaces.apply(event);
+            }
+        }
+        let _ = interfaces.find_lan();
+    };
+    assert!(replay("netlink", decode) > 2);
+}
+
+#[test]
+fn table_entries_are_decoded_or_refused() {
+    let decode = |bytes: &[u8]| {
+        let _ = codec::key(bytes);
+        let _ = codec::counters(bytes);
+        let _ = codec::amount(bytes);
+        let _ = codec::may_be_torn(bytes);
+    };
+    assert!(replay("tables", decode) > 2);
+}

@@ -1,0 +1,81 @@
+//! Text files on file systems that refuse: each case has a small tmpfs of its own in a mount namespace of its own.
+
+#![allow(clippy::disallowed_methods, reason = "tests run this program again inside a mount namespace")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed assumption stops the test")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use gatemeter::outputs::textfile::TextFile;
+
+const ENVIRONMENT: &str = "GATEMETER_TEST_TEXTFILE";
+
+/// Runs the test of this name again where `/mnt` is an empty tmpfs of 64 kB, after `prepare` in a shell.
+/// Returns the directory in the copy, which is to do the work, and nothing in the original.
+fn on_small_tmpfs(name: &str, prepare: &str) -> Option<PathBuf> {
+    if std::env::var_os(ENVIRONMENT).is_some() {
+        return Some(Path::new("/mnt").to_path_buf());
+    }
+    let script = format!("mount -t tmpfs -o size=64k,mode=1777 none /mnt && {prepare} && exec \"$0\" \"$@\"");
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-ec", &script])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(ENVIRONMENT, "1")
+        .output()
+        .expect("unshare, from the package util-linux");
+    let text = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "needs root for a mount namespace:\n{}", String::from_utf8_lossy(&text));
+    None
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_page_and_nothing_else() {
+    let Some(dir) = on_small_tmpfs("a_full_disk_leaves_the_old_page_and_nothing_else", "true") else { return };
+    let mut file = TextFile::new(dir.join("a.prom")).unwrap();
+    file.write(&[b'1'; 16_000]).unwrap();
+    let error = file.write(&[b'2'; 200_000]).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "cannot write the page /mnt/a.prom: No space left on device (os error 28); free some space in /mnt"
+    );
+    assert_eq!(fs::read(dir.join("a.prom")).unwrap(), [b'1'; 16_000]);
+    assert_eq!(names(&dir), ["a.prom"]);
+    file.write(&[b'3'; 16_000]).unwrap();
+    assert_eq!(fs::read(dir.join("a.prom")).unwrap(), [b'3'; 16_000]);
+}
+
+#[test]
+fn a_read_only_disk_is_named_with_a_way_out() {
+    let name = "a_read_only_disk_is_named_with_a_way_out";
+    let Some(dir) = on_small_tmpfs(name, "mount -o remount,ro /mnt") else { return };
+    let error = TextFile::new(dir.join("a.prom")).unwrap().write(b"page").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "cannot write the page /mnt/a.prom: Read-only file system (os error 30); \
+         /mnt cannot be written, give a path on a tmpfs such as /tmp"
+    );
+}
+
+#[test]
+fn a_strangers_link_to_a_device_is_replaced_and_not_followed() {
+    let name = "a_strangers_link_to_a_device_is_replaced_and_not_followed";
+    let prepare = "setpriv --reuid 65534 --clear-groups ln -s /dev/full /mnt/a.prom";
+    let Some(dir) = on_small_tmpfs(name, prepare) else { return };
+    TextFile::new(dir.join("a.prom")).unwrap().write(b"page").unwrap();
+    assert!(fs::symlink_metadata(dir.join("a.prom")).unwrap().is_file());
+}
+
+#[test]
+fn the_page_is_for_everyone_whatever_the_umask() {
+    use std::os::unix::fs::MetadataExt;
+
+    let Some(dir) = on_small_tmpfs("the_page_is_for_everyone_whatever_the_umask", "umask 077") else { return };
+    TextFile::new(dir.join("a.prom")).unwrap().write(b"page").unwrap();
+    assert_eq!(fs::metadata(dir.join("a.prom")).unwrap().mode() & 0o7777, 0o644);
+}
