@@ -153,7 +153,9 @@ pub fn clean(args: &Args) -> Result<()> {
         }
     }
     let parts = settings.textfile_dir.iter().flat_map(|dir| file_names(ALL).map(|name| textfiles::path_in(dir, name)));
-    for path in settings.textfile.iter().cloned().chain(parts) {
+    // Where a collector could not be cleaned up a daemon may be running, which would only write them again.
+    let files = if failure.is_none() { settings.textfile.iter().cloned().chain(parts).collect() } else { Vec::new() };
+    for path in files {
         match std::fs::remove_file(&path) {
             Ok(()) => removed.push(format!("removed {}", path.display())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

@@ -6,15 +6,9 @@ mod harness;
 mod lab;
 
 use std::ffi::OsStr;
-use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::Ipv4Addr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
-use std::process::Stdio;
 
-use harness::{Daemon, PATIENCE, Setup, exposition};
+use harness::{PATIENCE, Setup};
 use lab::{Lab, process};
 
 /// A router without hosts: enough for what ends before it measures anything.

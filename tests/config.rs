@@ -119,7 +119,7 @@ fn a_flag_beats_the_file_which_beats_the_default() {
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         exposition::parse(&output.stdout).unwrap()["gatemeter_traffic_hosts_limit"]
     };
-    let setup = Setup::new(&lab).flags(&["-o", "traffic.pin_dir=none"]);
+    let setup = Setup::new(&lab);
     assert_eq!(limit(&setup), 1024.0);
     setup.write_uci("gatemeter", "config traffic\n\toption max_hosts 2048\n");
     assert_eq!(limit(&setup), 2048.0);

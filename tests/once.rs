@@ -105,3 +105,40 @@ fn without_a_collector_the_page_is_about_the_program_alone() {
     let metrics = figures(&Setup::new(&lab).flags(&["-o", "traffic.enabled=0"]).run(&["once"]));
     assert!(metrics.keys().all(|series| series.starts_with("gatemeter_build_info{")), "{metrics:#?}");
 }
+
+#[test]
+fn beside_a_running_daemon_once_prints_its_counts_and_disturbs_nothing() {
+    let lab = Lab::builder().hosts(1).build();
+    let setup = Setup::new(&lab).uci("dhcp", LAPTOP).flags(&["-t", "1"]);
+    let daemon = setup.clone().flags(&["-e"]).start();
+    let mut sent = send_udp(lab.host(1).on_v4(), lab.internet.on_v4(), 10, 200).l2 as f64;
+    daemon.wait_for(UPLOAD, sent);
+    let mut attached = lab.router.must(&["bpftool", "net", "show"]);
+    for _ in 0..3 {
+        let once = figures(&setup.run(&["once"]));
+        assert_eq!((once[UPLOAD], once[UP]), (sent, 1.0));
+        assert_eq!(once["gatemeter_traffic_pinned"], 1.0);
+        // The daemon counts on, by the same programs, and has noticed nothing.
+        sent += send_udp(lab.host(1).on_v4(), lab.internet.on_v4(), 5, 100).l2 as f64;
+        daemon.wait_for(UPLOAD, sent);
+        let now = lab.router.must(&["bpftool", "net", "show"]);
+        assert_eq!(std::mem::replace(&mut attached, now.clone()), now);
+    }
+    assert_eq!(daemon.metrics()["gatemeter_collector_errors_total{collector=\"traffic\"}"], 0.0);
+    assert!(!daemon.stderr().contains("WARN") && !daemon.stderr().contains("ERROR"), "{}", daemon.stderr());
+}
+
+#[test]
+fn clean_beside_a_running_daemon_takes_nothing_from_it() {
+    let lab = Lab::builder().hosts(1).build();
+    let setup = Setup::new(&lab).uci("dhcp", LAPTOP).flags(&["-t", "1"]);
+    let daemon = setup.clone().flags(&["-e"]).start();
+    let sent = send_udp(lab.host(1).on_v4(), lab.internet.on_v4(), 10, 200).l2 as f64;
+    daemon.wait_for(UPLOAD, sent);
+    let cleaned = setup.run(&["clean"]);
+    assert_eq!(cleaned.status.code(), Some(1), "{cleaned:?}");
+    assert!(cleaned.stderr.contains("another gatemeter is accounting in this network namespace"), "{}", cleaned.stderr);
+    assert!(!cleaned.stdout.contains("removed"), "{}", cleaned.stdout);
+    let sent = sent + send_udp(lab.host(1).on_v4(), lab.internet.on_v4(), 10, 200).l2 as f64;
+    daemon.wait_for(UPLOAD, sent);
+}
