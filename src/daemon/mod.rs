@@ -8,6 +8,7 @@ pub mod pages;
 pub mod self_metrics;
 pub mod textfiles;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -126,7 +127,8 @@ struct Daemon<'a> {
     pages: Rc<Pages>,
     changed: Receiver<()>,
     running: BTreeMap<&'static str, Running>,
-    files: Option<Task<()>>,
+    files: Rc<RefCell<TextFiles>>,
+    writer: Option<Task<()>>,
     http: Option<Http>,
 }
 
@@ -145,7 +147,9 @@ impl<'a> Daemon<'a> {
         let shared = Rc::new(Shared { store: Store::new(ALL.iter().map(|row| row.name)), changed: changed_now });
         let statuses = ALL.iter().map(|row| Status::new(row.name)).collect();
         let pages = Rc::new(Pages::new(shared.clone(), statuses));
-        Daemon { executor, args, plan, shared, pages, changed, running: BTreeMap::new(), files: None, http: None }
+        let files = Rc::new(RefCell::new(TextFiles::new(pages.clone())));
+        let running = BTreeMap::new();
+        Daemon { executor, args, plan, shared, pages, changed, running, files, writer: None, http: None }
     }
 
     async fn run(mut self, signals: OwnedFd, server: Option<Server>) -> Result<()> {
@@ -199,10 +203,9 @@ impl<'a> Daemon<'a> {
 
     fn start_files(&mut self) -> Result<()> {
         let Settings { textfile, textfile_dir, interval, .. } = &self.plan.settings;
-        // The old ones first: dropping them removes their files.
-        self.files = None;
-        let files = TextFiles::new(self.pages.clone(), textfile.as_deref(), textfile_dir.as_deref())?;
-        self.files = Some(self.executor.spawn(files.run(*interval, self.changed.clone())));
+        self.files.borrow_mut().place(textfile.as_deref(), textfile_dir.as_deref())?;
+        // Started anew, the writer does not wait for the end of an interval that counts no more.
+        self.writer = Some(self.executor.spawn(TextFiles::run(self.files.clone(), *interval, self.changed.clone())));
         Ok(())
     }
 
@@ -257,10 +260,11 @@ impl<'a> Daemon<'a> {
         }
         self.start_collectors();
         let new = &self.plan.settings;
-        if (&old.textfile, &old.textfile_dir, old.interval) != (&new.textfile, &new.textfile_dir, new.interval)
-            && let Err(error) = self.start_files()
-        {
-            log::error!(target: DAEMON, "{error}");
+        if (&old.textfile, &old.textfile_dir, old.interval) != (&new.textfile, &new.textfile_dir, new.interval) {
+            match self.start_files() {
+                Ok(()) => (self.shared.changed)(),
+                Err(error) => log::error!(target: DAEMON, "{error}"),
+            }
         }
         self.move_http(&old).await;
         log::info!(target: DAEMON, "configuration read again");

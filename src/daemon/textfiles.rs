@@ -1,5 +1,6 @@
 //! Writes the snapshot to text files whenever it changed, at most once per interval.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,20 +36,29 @@ pub struct TextFiles {
 }
 
 impl TextFiles {
-    /// Files at these places; nothing is written yet.
-    pub fn new(pages: Rc<Pages>, whole: Option<&Path>, dir: Option<&Path>) -> Result<Self, Error> {
-        let whole = whole.map(TextFile::new).transpose()?;
-        if let Some(dir) = dir {
-            remove_stale(dir);
+    /// No files yet.
+    pub fn new(pages: Rc<Pages>) -> Self {
+        TextFiles { pages, whole: None, dir: None, parts: BTreeMap::new(), trouble: None }
+    }
+
+    /// Has the files at these places from now on. Those elsewhere are removed; those that stay are not touched, so
+    /// that no reader misses them. Nothing is written yet.
+    pub fn place(&mut self, whole: Option<&Path>, dir: Option<&Path>) -> Result<(), Error> {
+        if self.whole.as_ref().map(TextFile::path) != whole {
+            let new = whole.map(TextFile::new).transpose()?;
+            remove(std::mem::replace(&mut self.whole, new).as_mut());
         }
-        Ok(TextFiles { pages, whole, dir: dir.map(PathBuf::from), parts: BTreeMap::new(), trouble: None })
+        if self.dir.as_deref() != dir {
+            remove(self.parts.values_mut());
+            self.parts.clear();
+            self.dir = dir.map(PathBuf::from);
+            dir.into_iter().for_each(remove_stale);
+        }
+        Ok(())
     }
 
     /// Writes when told of a change, at most once per interval, for ever.
-    pub async fn run(mut self, interval: Duration, changed: Receiver<()>) {
-        if self.whole.is_none() && self.dir.is_none() {
-            return std::future::pending().await;
-        }
+    pub async fn run(files: Rc<RefCell<TextFiles>>, interval: Duration, changed: Receiver<()>) {
         let mut last: Option<Instant> = None;
         while changed.recv().await.is_ok() {
             let due = last.map(|last| last + interval - SLACK.min(interval));
@@ -58,7 +68,7 @@ impl TextFiles {
                 let _ = changed.try_recv();
             }
             last = Some(Instant::now());
-            self.write();
+            files.borrow_mut().write();
         }
     }
 
@@ -116,12 +126,16 @@ fn remove_stale(dir: &Path) {
     }
 }
 
+fn remove<'a>(files: impl IntoIterator<Item = &'a mut TextFile>) {
+    for file in files {
+        if let Err(error) = file.remove() {
+            log::warn!(target: DAEMON, "{error}");
+        }
+    }
+}
+
 impl Drop for TextFiles {
     fn drop(&mut self) {
-        for file in self.whole.iter_mut().chain(self.parts.values_mut()) {
-            if let Err(error) = file.remove() {
-                log::warn!(target: DAEMON, "{error}");
-            }
-        }
+        remove(self.whole.iter_mut().chain(self.parts.values_mut()));
     }
 }
