@@ -1,0 +1,20 @@
+//! The `traffic` collector as its user meets it: the real daemon on the lab's router, and figures that are exact to the
+//! byte and the packet. What a test expects is computed from what it sent, or read from the network cards.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test crate: a failed assumption must stop the test, and it runs real programs"
+)]
+
+mod harness;
+mod lab;
+
+#[path = "traffic/figures.rs"]
+mod figures;
+
+#[path = "traffic/counting.rs"]
+mod counting;
