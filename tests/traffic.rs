@@ -18,3 +18,5 @@ mod figures;
 
 #[path = "traffic/counting.rs"]
 mod counting;
+#[path = "traffic/frames.rs"]
+mod frames;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -200,4 +201,15 @@ pub fn nobody(ipv6: bool) -> IpAddr {
 /// downloads; over IPv4 it keeps silent by itself.
 pub fn silence(lab: &Lab) {
     lab.internet.must(&["ip", "-6", "route", "add", "blackhole", "default"]);
+}
+
+/// Keeps the router's bridge from looking into IP packets and dropping those it does not like, as OpenWrt does.
+pub fn plain_bridge(lab: &Lab) {
+    for family in ["iptables", "ip6tables"] {
+        let key = format!("bridge/bridge-nf-call-{family}");
+        // Kernels without br_netfilter have no such switch and no need for it.
+        if Path::new("/proc/sys/net").join(&key).exists() {
+            lab.router.sysctl(&key, "0");
+        }
+    }
 }
