@@ -20,3 +20,7 @@ mod figures;
 mod counting;
 #[path = "traffic/frames.rs"]
 mod frames;
+#[path = "traffic/limits.rs"]
+mod limits;
+#[path = "traffic/names.rs"]
+mod names;
