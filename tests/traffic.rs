@@ -20,6 +20,10 @@ mod figures;
 mod counting;
 #[path = "traffic/frames.rs"]
 mod frames;
+#[path = "traffic/kernel.rs"]
+mod kernel;
+#[path = "traffic/lifetime.rs"]
+mod lifetime;
 #[path = "traffic/limits.rs"]
 mod limits;
 #[path = "traffic/names.rs"]

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use crate::harness::{Daemon, PATIENCE, Samples, Setup, exposition};
@@ -126,10 +127,7 @@ pub fn static_lease(name: &str, node: &Node) -> String {
 /// All of the traffic must have arrived. Where nothing should be counted, `want` has to hold something that was sent
 /// after it, or figures from before would do.
 pub fn expect(daemon: &Daemon, want: impl IntoIterator<Item = (String, Tally)>) {
-    let mut wanted = Hosts::new();
-    for (host, tally) in want {
-        *wanted.entry(host).or_default() += tally;
-    }
+    let wanted = sum(want);
     let mut last = Hosts::new();
     let seen = process::poll(PATIENCE, || {
         last = hosts(&daemon.metrics());
@@ -138,11 +136,6 @@ pub fn expect(daemon: &Daemon, want: impl IntoIterator<Item = (String, Tally)>) 
     if seen.is_none() {
         panic!("the figures are\n{last:#?}\nand not\n{wanted:#?}");
     }
-}
-
-/// What a single host is shown with now; nothing counts as zeroes.
-pub fn tally(daemon: &Daemon, host: &str) -> Tally {
-    hosts(&daemon.metrics()).get(host).copied().unwrap_or_default()
 }
 
 /// Datagrams up and down between a host and a peer, and what they must count.
@@ -159,16 +152,64 @@ pub fn mark(lab: &Lab, node: &Node) -> (String, Tally) {
     (host(node.on_v4()), Tally::up(sent))
 }
 
-/// Exchanges one datagram each way after another until told to stop; returns what that must count.
-pub fn chat(from: End, to: End, stop: &AtomicBool) -> Tally {
+/// Keeps every host of the main LAN talking to the internet over both families while `work` is done; returns what all
+/// of it must count.
+pub fn while_talking<T>(lab: &Lab, work: impl FnOnce() -> T) -> (Hosts, T) {
+    let stop = AtomicBool::new(false);
+    let ends =
+        lab.lan.iter().flat_map(|node| [(node.on_v4(), lab.internet.on_v4()), (node.on_v6(), lab.internet.on_v6())]);
+    thread::scope(|scope| {
+        let talk = |(from, to)| {
+            let stop = &stop;
+            scope.spawn(move || (host(from), talk(from, to, stop)))
+        };
+        let talkers: Vec<_> = ends.map(talk).collect();
+        let stopping = StopOnDrop(&stop);
+        let done = work();
+        drop(stopping);
+        (talkers.into_iter().map(|talker| talker.join().unwrap()).collect(), done)
+    })
+}
+
+/// Exchanges a few datagrams each way again and again until told to stop; returns what that must count.
+fn talk(from: End, to: End, stop: &AtomicBool) -> Tally {
     let mut pair = UdpPair::open(from, to);
     let mut tally = Tally::default();
     while !stop.load(Ordering::Relaxed) {
         let up = pair.up(3, 200);
         tally += Tally::of(up, pair.down(2, 1000));
-        std::thread::sleep(Duration::from_millis(1));
+        thread::sleep(Duration::from_millis(2));
     }
     tally
+}
+
+/// Waits until every host of the main LAN has sent and received a good deal more, whatever the daemon does.
+pub fn let_it_flow(lab: &Lab) {
+    let moved = |node: &Node| {
+        let counters = node.counters("eth0");
+        counters.tx_packets.min(counters.rx_packets)
+    };
+    let before: Vec<u64> = lab.lan.iter().map(moved).collect();
+    let flowed = || lab.lan.iter().zip(&before).all(|(node, before)| moved(node) > before + 40).then_some(());
+    assert!(process::poll(PATIENCE, flowed).is_some(), "the hosts have stopped talking");
+}
+
+/// Tells threads to stop, also when an assertion fails: their scope would wait for them for ever.
+pub struct StopOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Adds up tallies of the same hosts.
+pub fn sum(all: impl IntoIterator<Item = (String, Tally)>) -> Hosts {
+    let mut hosts = Hosts::new();
+    for (host, tally) in all {
+        *hosts.entry(host).or_default() += tally;
+    }
+    hosts
 }
 
 /// Waits until `lab`'s router has received this many packets on `ifname` since `before`.

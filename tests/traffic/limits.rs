@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::figures::{TABLE_FULL, TABLE_FULL_BYTES, Tally, host, hosts, inject, mark, nobody, setup, silence};
+use crate::figures::{
+    StopOnDrop, TABLE_FULL, TABLE_FULL_BYTES, Tally, host, hosts, inject, mark, nobody, setup, silence,
+};
 use crate::harness::{Daemon, Samples};
 use crate::lab::traffic::{Sent, UdpPair};
 use crate::lab::{Lab, frames};
@@ -103,8 +105,7 @@ fn idle_hosts_make_room_and_active_ones_stay() {
             }
             sent
         });
-        // Stops the talker also when an assertion fails, or the scope would wait for ever.
-        let _stop = StopOnDrop(&stop);
+        let stopping = StopOnDrop(&stop);
         let (socket, source) = (lazy.packet_socket("eth0"), |n| IpAddr::from(Ipv4Addr::new(192, 168, 1, 20 + n as u8)));
         let frames: Vec<_> = (0..15).map(|n| forged(&lab, n, source(n), 10)).collect();
         inject(&lab, &socket, &frames);
@@ -116,17 +117,9 @@ fn idle_hosts_make_room_and_active_ones_stay() {
         let marked = mark(&lab, lazy);
         daemon.wait_until("the late host", |metrics| (hosts(metrics).get(&marked.0) == Some(&marked.1)).then_some(()));
 
-        drop(_stop);
+        drop(stopping);
         let sent = Tally::up(talker.join().unwrap());
         let name = host(active.on_v4());
         daemon.wait_until("all of the active host", |metrics| (hosts(metrics).get(&name) == Some(&sent)).then_some(()));
     });
-}
-
-struct StopOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
