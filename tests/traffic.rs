@@ -16,10 +16,16 @@ mod lab;
 #[path = "traffic/figures.rs"]
 mod figures;
 
+#[path = "traffic/aggregation.rs"]
+mod aggregation;
+#[path = "traffic/clean.rs"]
+mod clean;
 #[path = "traffic/counting.rs"]
 mod counting;
 #[path = "traffic/frames.rs"]
 mod frames;
+#[path = "traffic/hooks.rs"]
+mod hooks;
 #[path = "traffic/kernel.rs"]
 mod kernel;
 #[path = "traffic/lifetime.rs"]

@@ -224,6 +224,6 @@ fn a_pin_directory_that_is_no_bpf_file_system_is_told_and_counting_goes_on_witho
     daemon.wait_for("gatemeter_traffic_pinned", 0.0);
     expect(&daemon, [mark(&lab, lab.host(1))]);
     let said = daemon.stderr();
-    assert!(said.contains("counting without pinning") && said.contains("not on a BPF file system"), "{said}");
+    assert!(said.contains("counts end with the daemon") && said.contains("not on a BPF file system"), "{said}");
     assert!(!dir.exists(), "nothing is left of the attempt");
 }
