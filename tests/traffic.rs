@@ -26,6 +26,8 @@ mod counting;
 mod frames;
 #[path = "traffic/hooks.rs"]
 mod hooks;
+#[path = "traffic/interfaces.rs"]
+mod interfaces;
 #[path = "traffic/kernel.rs"]
 mod kernel;
 #[path = "traffic/lifetime.rs"]

@@ -15,6 +15,7 @@ use crate::lab::{End, Lab, Node, process};
 
 /// The collector's state as the daemon sees it.
 pub const UP: &str = "gatemeter_collector_up{collector=\"traffic\"}";
+const LAST_SUCCESS: &str = "gatemeter_collector_last_success_timestamp_seconds{collector=\"traffic\"}";
 /// Packets that found no room in the table.
 pub const TABLE_FULL: &str = "gatemeter_traffic_uncounted_packets_total{reason=\"table_full\"}";
 /// Their bytes.
@@ -136,6 +137,13 @@ pub fn expect(daemon: &Daemon, want: impl IntoIterator<Item = (String, Tally)>) 
     if seen.is_none() {
         panic!("the figures are\n{last:#?}\nand not\n{wanted:#?}");
     }
+}
+
+/// Metrics of a collection that began after this call.
+pub fn fresh(daemon: &Daemon) -> Samples {
+    let read_at = |metrics: &Samples| metrics[LAST_SUCCESS];
+    let before = read_at(&daemon.metrics());
+    daemon.wait_until("another collection", |metrics| (read_at(metrics) > before).then(|| metrics.clone()))
 }
 
 /// Datagrams up and down between a host and a peer, and what they must count.
