@@ -30,6 +30,8 @@ mod hooks;
 mod interfaces;
 #[path = "traffic/kernel.rs"]
 mod kernel;
+#[path = "traffic/lacks.rs"]
+mod lacks;
 #[path = "traffic/lifetime.rs"]
 mod lifetime;
 #[path = "traffic/limits.rs"]
