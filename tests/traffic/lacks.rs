@@ -1,5 +1,7 @@
 //! Systems that lack something: the daemon says what, once, and lives on.
 
+use std::fs;
+
 use crate::figures::{UP, expect, mark, setup, static_lease};
 use crate::harness::confine::{CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN};
 use crate::harness::{Confine, Setup};
@@ -84,10 +86,26 @@ fn capabilities_of_before_linux_5_8_are_enough() {
 }
 
 #[test]
-fn a_small_limit_of_locked_memory_is_no_obstacle_or_is_told() {
+fn a_small_limit_of_locked_memory_is_lifted_as_far_as_that_is_allowed() {
     let lab = Lab::builder().hosts(1).build();
-    let setup = setup(&lab).confined(Confine::default().memlock(4096));
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let locked = |pid: u32| {
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max locked memory")).unwrap().to_owned();
+        line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    // Only the soft limit is lowered: raising it back to the hard one takes no privilege.
+    let daemon = setup(&lab).confined(Confine::default().soft_memlock(4096)).start();
+    let raised = locked(daemon.pid());
+    assert_eq!(raised[0], raised[1], "soft and hard limit");
+    expect(&daemon, [mark(&lab, lab.host(1))]);
+}
+
+#[test]
+fn a_small_limit_of_locked_memory_that_cannot_be_lifted_is_told_or_is_no_obstacle() {
+    let lab = Lab::builder().hosts(1).build();
+    let confine = Confine::default().memlock(4096).capabilities(&[CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN]);
+    let setup = setup(&lab).confined(confine);
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
     let version = (numbers.next().unwrap(), numbers.next().unwrap());
     // Since Linux 5.11 the memory of programs and tables is charged to the control group.

@@ -50,6 +50,7 @@ use crate::metrics::{LabelSet, Page};
 use crate::names::{Mac, Names};
 use crate::netlink::socket::{RouteSocket, Subject};
 use crate::sys::caps::{self, Capability};
+use crate::sys::limits;
 
 /// Changes of the network come in bursts (a link, its addresses, its routes); they are acted on when none has come for
 /// this long.
@@ -359,8 +360,11 @@ impl Collector for Traffic {
     }
 }
 
-/// Mounts the BPF file system, which takes CAP_SYS_ADMIN, unless it is there.
+/// Mounts the BPF file system, which takes CAP_SYS_ADMIN, unless it is there, and lifts the limit of locked memory,
+/// which takes CAP_SYS_RESOURCE.
 fn prepare(config: &Config) {
+    // Where it matters, before Linux 5.11, the kernel's refusal of a map is told with the limit as a likely reason.
+    let _ = limits::lift_locked_memory();
     if let Ok(settings) = Settings::read(config) {
         // What fails is found again, and told, when the collector is opened.
         let _ = doctor::usable_pin_dir(settings.pin_dir.as_deref());
