@@ -21,6 +21,7 @@ fn samples_are_read_with_their_labels_as_written() {
     assert_eq!(samples["c{}"], f64::INFINITY);
     assert_eq!(exposition::label("b{x=\"} 7 \\\" \\\\\",y=\"z\"}", "x").unwrap(), "} 7 \" \\");
     assert_eq!(exposition::label("b{x=\"1\",y=\"z\"}", "y").unwrap(), "z");
+    assert_eq!(exposition::label("b{x=\"a\\\\n\\n\"}", "x").unwrap(), "a\\n\n");
     assert_eq!(exposition::label("b", "y"), None);
 }
 

@@ -78,8 +78,16 @@ impl Plan {
         if self.settings.listen.is_some_and(|listen| listen.port() < FIRST_FREE_PORT) {
             all.push(Capability::NetBindService);
         }
-        all
+        all.into_iter().map(at_hand).collect()
     }
+}
+
+/// The capability that serves for the one wanted: before Linux 5.8, and where nothing finer was granted, CAP_SYS_ADMIN
+/// is all that bpf() asks for.
+fn at_hand(wanted: Capability) -> Capability {
+    let bpf = matches!(wanted, Capability::Bpf | Capability::Perfmon);
+    let older = bpf && !caps::has(wanted) && caps::has(Capability::SysAdmin);
+    if older { Capability::SysAdmin } else { wanted }
 }
 
 /// Runs until a signal asks to stop.

@@ -24,6 +24,7 @@ pub struct Confine {
     denied: Vec<(libc::c_long, i32)>,
     capabilities: Option<Vec<u32>>,
     memlock: Option<u64>,
+    soft_memlock: Option<u64>,
     open_files: Option<u64>,
 }
 
@@ -51,6 +52,12 @@ impl Confine {
         self
     }
 
+    /// Limits locked memory, in bytes, and lets the program raise the limit again by itself.
+    pub fn soft_memlock(mut self, bytes: u64) -> Self {
+        self.soft_memlock = Some(bytes);
+        self
+    }
+
     /// Limits open files (RLIMIT_NOFILE).
     pub fn open_files(mut self, count: u64) -> Self {
         self.open_files = Some(count);
@@ -68,6 +75,9 @@ impl Confine {
                 if let Some(limit) = limit {
                     set_limit(resource, limit)?;
                 }
+            }
+            if let Some(soft) = confine.soft_memlock {
+                set_soft_limit(libc::RLIMIT_MEMLOCK, soft)?;
             }
             // The filter first: installing it without no_new_privs takes CAP_SYS_ADMIN.
             if !confine.denied.is_empty() {
@@ -112,6 +122,15 @@ fn drop_all_but(keep: &[u32]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn set_soft_limit(resource: libc::__rlimit_resource_t, soft: u64) -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a live rlimit that the kernel fills.
+    checked(unsafe { libc::getrlimit(resource, &raw mut limit) })?;
+    limit.rlim_cur = soft;
+    // SAFETY: `limit` is a live rlimit that the kernel only reads.
+    checked(unsafe { libc::setrlimit(resource, &raw const limit) }).map(drop)
 }
 
 fn set_limit(resource: libc::__rlimit_resource_t, limit: u64) -> io::Result<()> {

@@ -29,10 +29,23 @@ pub fn label(series: &str, name: &str) -> Option<String> {
         let (key, after) = rest.split_once("=\"")?;
         let end = quote_end(after)?;
         if key == name {
-            return Some(after[..end].replace("\\n", "\n").replace("\\\"", "\"").replace("\\\\", "\\"));
+            return Some(unescaped(&after[..end]));
         }
         rest = after[end + 1..].trim_start_matches(',');
     }
+}
+
+/// The text that was escaped, one escape after the other: a backslash that is escaped itself begins none.
+fn unescaped(text: &str) -> String {
+    let mut plain = String::new();
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        plain.push(match character {
+            '\\' => characters.next().map_or('\\', |escaped| if escaped == 'n' { '\n' } else { escaped }),
+            other => other,
+        });
+    }
+    plain
 }
 
 /// Series and value of a line; braces and spaces inside quotes belong to the label.

@@ -49,7 +49,8 @@ use crate::lan::Interfaces;
 use crate::metrics::{LabelSet, Page};
 use crate::names::{Mac, Names};
 use crate::netlink::socket::{RouteSocket, Subject};
-use crate::sys::caps::Capability;
+use crate::sys::caps::{self, Capability};
+use crate::sys::limits;
 
 /// Changes of the network come in bursts (a link, its addresses, its routes); they are acted on when none has come for
 /// this long.
@@ -117,6 +118,7 @@ impl Traffic {
         if let Err(error) = &pin_dir {
             log::warn!(target: ROW.name, "counting all the same, but counts end with the daemon: {error}");
         }
+        privileged()?;
         let accounting = Box::new(Accounting::open(&self.settings.loader(pin_dir.unwrap_or(None)))?);
         self.open = Some(Open::Accounting { accounting, route: RouteSocket::open()? });
         self.list_interfaces().await?;
@@ -358,11 +360,29 @@ impl Collector for Traffic {
     }
 }
 
-/// Mounts the BPF file system, which takes CAP_SYS_ADMIN, unless it is there.
+/// Mounts the BPF file system, which takes CAP_SYS_ADMIN, unless it is there, and lifts the limit of locked memory,
+/// which takes CAP_SYS_RESOURCE.
 fn prepare(config: &Config) {
+    // Where it matters, before Linux 5.11, the kernel's refusal of a map is told with the limit as a likely reason.
+    let _ = limits::lift_locked_memory();
     if let Ok(settings) = Settings::read(config) {
         // What fails is found again, and told, when the collector is opened.
         let _ = doctor::usable_pin_dir(settings.pin_dir.as_deref());
+    }
+}
+
+/// Fails if a capability is missing without which the kernel takes no program at all. Which of many system calls it would
+/// refuse first is chance, and each would be told as another reason.
+fn privileged() -> Result<()> {
+    let missing = |capability: &Capability| !caps::has(*capability) && !caps::has(Capability::SysAdmin);
+    match [Capability::Bpf, Capability::NetAdmin].into_iter().find(missing) {
+        None => Ok(()),
+        Some(capability) => {
+            let why = format!("{} is missing", capability.name());
+            let names = ROW.capabilities.iter().map(|capability| capability.name()).collect::<Vec<_>>().join(", ");
+            Err(Error::failed("load the traffic accounting program", why)
+                .remedy(format!("run as root or grant {names} (before Linux 5.8 CAP_SYS_ADMIN and CAP_NET_ADMIN)")))
+        }
     }
 }
 
