@@ -34,6 +34,15 @@ pub fn mount_bpffs(path: &Path) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Bytes of memory this process may lock; `None` for no limit.
+pub fn memlock_limit() -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` has room for what the kernel writes.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
+    #[allow(clippy::useless_conversion, reason = "the type is narrower on 32-bit machines")]
+    (result == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then(|| limit.rlim_cur.into())
+}
+
 /// Takes an exclusive lock on an open file or directory, which ends when the last copy of the descriptor is closed.
 /// `false` if somebody else has it.
 pub fn try_lock(file: &File) -> io::Result<bool> {

@@ -2,6 +2,7 @@
 
 pub mod codec;
 mod configuration;
+pub mod doctor;
 mod hook;
 pub mod loader;
 mod pins;
