@@ -34,15 +34,6 @@ pub fn mount_bpffs(path: &Path) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Bytes of memory this process may lock; `None` for no limit.
-pub fn memlock_limit() -> Option<u64> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` has room for what the kernel writes.
-    let result = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
-    #[allow(clippy::useless_conversion, reason = "the type is narrower on 32-bit machines")]
-    (result == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then(|| limit.rlim_cur.into())
-}
-
 /// Takes an exclusive lock on an open file or directory, which ends when the last copy of the descriptor is closed.
 /// `false` if somebody else has it.
 pub fn try_lock(file: &File) -> io::Result<bool> {
@@ -55,14 +46,6 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
         error if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
         error => Err(error),
     }
-}
-
-/// Waits until every packet being handled anywhere is done (a grace period of all CPUs); kernels without the call
-/// are not waited for.
-pub fn grace_period() {
-    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
-    // SAFETY: the call takes numbers only.
-    unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
 }
 
 fn c_path(path: &Path) -> io::Result<CString> {

@@ -4,4 +4,5 @@
 
 pub mod bpf;
 pub mod fs;
+pub mod memory;
 pub mod tc;

@@ -24,7 +24,7 @@ pub struct Doctor {
 /// Looks at this system. `pin_dir` need not exist.
 pub fn doctor(pin_dir: Option<&Path>) -> Doctor {
     let bpf = sys::bpf::available().map_err(|error| super::refusal::with_remedy(Error::io("call bpf()", error)));
-    Doctor { bpf, bpffs: pin_dir.map(on_bpffs), memlock: sys::fs::memlock_limit() }
+    Doctor { bpf, bpffs: pin_dir.map(on_bpffs), memlock: sys::memory::memlock_limit() }
 }
 
 /// Makes sure that `dir` lies on a BPF file system: mounts one on [`BPFFS`] if that is where `dir` belongs and none is

@@ -1,0 +1,27 @@
+//! Memory: its limits, its order between this process and the kernel's programs, and giving it back.
+
+/// Bytes of memory this process may lock; `None` for no limit.
+pub fn memlock_limit() -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` has room for what the kernel writes.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
+    #[allow(clippy::useless_conversion, reason = "the type is narrower on 32-bit machines")]
+    (result == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then(|| limit.rlim_cur.into())
+}
+
+/// Waits until every packet being handled anywhere is done (a grace period of all CPUs); kernels without the call
+/// are not waited for.
+pub fn grace_period() {
+    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
+    // SAFETY: the call takes numbers only.
+    unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
+}
+
+/// Gives memory that was freed back to the system. glibc keeps what was in use once; others do not, or cannot be told.
+pub fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call changes nothing but the allocator's own books.
+    unsafe {
+        libc::malloc_trim(0)
+    };
+}
