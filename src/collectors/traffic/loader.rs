@@ -21,6 +21,7 @@ use super::pins::Pins;
 use super::refusal;
 use super::tables::Tables;
 use crate::error::{Error, Result};
+use crate::sys;
 use crate::sys::bpf::{self, Map};
 use crate::sys::tc;
 
@@ -113,6 +114,8 @@ impl Accounting {
         for name in [PROGRAM_IN, PROGRAM_OUT] {
             load(program(&mut ebpf, name)?, tried)?;
         }
+        // aya reads all of the kernel's type information, where there is any, and drops it again: some 20 MB.
+        sys::memory::give_back();
         let configuration = Configuration::new(open_map(&ebpf, CONFIG_NAME, cpus)?)?;
         let hosts = [open_map(&ebpf, HOSTS4_NAME, cpus)?, open_map(&ebpf, HOSTS6_NAME, cpus)?];
         let mut former = Vec::new();

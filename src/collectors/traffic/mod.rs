@@ -18,7 +18,7 @@
 
 pub mod codec;
 mod configuration;
-mod doctor;
+pub mod doctor;
 mod hook;
 pub mod loader;
 pub mod metrics;
