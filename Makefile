@@ -41,6 +41,10 @@ unit: ## tests beside the code, and the examples in its docs
 
 integration: setup-test ## the real program in a lab of network namespaces (root)
 	$(CARGO) test --no-fail-fast --test '*'
+	@if [ -e bpf/target/rebuilt/differs ]; then \
+		echo "once more on the kernel programs that this machine's other toolchain has made"; \
+		GATEMETER_BPF_OBJECT_DIR=$(CURDIR)/bpf/target/rebuilt $(CARGO) test --no-fail-fast --test kernel --test traffic; \
+	fi
 
 bench: setup-bench ## what it costs, side by side with its peers where they are installed (root)
 	$(CARGO) bench
