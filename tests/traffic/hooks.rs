@@ -7,8 +7,9 @@ use aya::{Ebpf, EbpfLoader};
 use gatemeter::sys::bpf;
 
 use crate::figures::{Hosts, exchange, expect, host, let_it_flow, setup, sum, while_talking};
+use crate::harness::PATIENCE;
 use crate::kernel::{filters, has_clsact, nothing_on};
-use crate::lab::{Lab, sys};
+use crate::lab::{Lab, process, sys};
 
 fn attached(ifname: &str, hook: &str) -> String {
     format!("gatemeter_traffic_interface_attached{{interface=\"{ifname}\",hook=\"{hook}\"}}")
@@ -171,4 +172,39 @@ fn attached_programs(hook: TcAttachType) -> Vec<u32> {
 
 fn kernel_object() -> &'static str {
     if cfg!(target_endian = "big") { "bpf/gatemeter.bpfeb.o" } else { "bpf/gatemeter.bpfel.o" }
+}
+
+#[test]
+fn a_filter_that_somebody_put_beside_ours_keeps_the_qdisc_we_added() {
+    let lab = Lab::builder().hosts(1).build();
+    let setup = setup(&lab).flags(&["-o", "traffic.attach=clsact"]);
+    let mut daemon = setup.start();
+    let place = ["tc", "filter", "add", "dev", "br-lan", "egress", "prio", "20", "protocol", "ip"];
+    let filter = ["u32", "match", "ip", "dst", "192.0.2.99/32", "classid", "1:1"];
+    lab.router.must(&[&place[..], &filter[..]].concat());
+    let (sent, _) = while_talking(&lab, || let_it_flow(&lab));
+    expect(&daemon, sent);
+    daemon.kill9();
+    let cleaned = setup.run(&["clean"]);
+    assert_eq!(cleaned.status.code(), Some(0), "{cleaned:?}");
+    assert_eq!(filters(&lab.router, "br-lan", "ingress"), "");
+    let left = filters(&lab.router, "br-lan", "egress");
+    assert!(left.contains("u32") && !left.contains("gatemeter"), "{left}");
+}
+
+#[test]
+fn filters_that_somebody_removed_with_their_qdisc_are_put_back() {
+    let lab = Lab::builder().hosts(1).build();
+    let daemon = setup(&lab).flags(&["-o", "traffic.attach=clsact"]).start();
+    daemon.wait_for(&attached("br-lan", "clsact"), 1.0);
+    lab.router.must(&["tc", "qdisc", "del", "dev", "br-lan", "clsact"]);
+    let back = || {
+        let there = |direction| filters(&lab.router, "br-lan", direction).contains("gatemeter_");
+        (there("ingress") && there("egress")).then_some(())
+    };
+    assert!(process::poll(PATIENCE, back).is_some(), "nobody counts, and the metrics say otherwise");
+    let (sent, _) = while_talking(&lab, || let_it_flow(&lab));
+    expect(&daemon, sent);
+    let said = daemon.stderr();
+    assert!(said.contains("br-lan: another program has removed our filters"), "{said}");
 }

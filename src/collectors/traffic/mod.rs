@@ -50,7 +50,7 @@ use crate::metrics::{LabelSet, Page};
 use crate::names::{Mac, Names};
 use crate::netlink::socket::{RouteSocket, Subject};
 use crate::sys::caps::{self, Capability};
-use crate::sys::limits;
+use crate::sys::{limits, tc};
 
 /// Changes of the network come in bursts (a link, its addresses, its routes); they are acted on when none has come for
 /// this long.
@@ -294,6 +294,17 @@ impl Traffic {
         unknown
     }
 
+    /// An interface whose filters are gone though it is still there: whoever deletes its clsact or ingress qdisc, as
+    /// traffic shapers do when they restart, deletes the filters of all. Nobody can do that to TCX links.
+    fn robbed(&self) -> Option<&str> {
+        let gone = |ifindex: &u32| {
+            let there = |all: Vec<(u32, String)>| all.iter().any(|(index, _)| index == ifindex);
+            !hook::has_clsact(*ifindex) && tc::interfaces().is_ok_and(there)
+        };
+        let robbed = |(ifindex, attached): &(&u32, &Attached)| attached.hook == Hook::Clsact && gone(ifindex);
+        self.attached.iter().find(robbed).map(|(_, attached)| attached.ifname.as_str())
+    }
+
     fn nothing_to_count(&self) -> Error {
         match self.problems.first() {
             Some(problem) => Error::failed("count traffic", problem.text.clone()),
@@ -330,6 +341,10 @@ impl Collector for Traffic {
 
     fn between(&mut self) -> LocalFuture<'_, Error> {
         Box::pin(async {
+            if let Some(ifname) = self.robbed() {
+                // Built anew, the collector puts its filters back; the counts are in the tables.
+                return Error::failed(format!("go on counting on {ifname}"), "another program has removed our filters");
+            }
             // What the kernel refused waits for the next collection; only changes are acted on here.
             loop {
                 let Some(Open::Accounting { route, .. }) = &mut self.open else { return std::future::pending().await };
