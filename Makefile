@@ -47,7 +47,7 @@ integration: setup-test ## the real program in a lab of network namespaces (root
 	fi
 
 bench: setup-bench ## what it costs, side by side with its peers where they are installed (root)
-	$(CARGO) bench
+	$(CARGO) bench --bench packet_cost --bench scrape
 
 bpf: setup-bpf ## build the kernel programs for both byte orders
 	bpf/build.sh
