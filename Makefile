@@ -56,6 +56,8 @@ bpf-check: setup-bpf ## build the kernel programs anew and compare with the comm
 	bpf/build.sh --check
 
 fuzz: ## hostile input against every decoder (nightly and cargo-fuzz; SECONDS_FUZZ=60 for each)
+	@command -v cargo-fuzz >/dev/null || { echo "installing cargo-fuzz, which builds and runs the fuzzers"; \
+		$(CARGO) install --quiet --locked cargo-fuzz; }
 	cd fuzz && for target in $$($(CARGO) +nightly fuzz list); do \
 		$(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$(SECONDS_FUZZ) || exit 1; \
 	done
