@@ -35,9 +35,10 @@ lint: setup-lint ## formatting, clippy, shellcheck: a warning is an error
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	shellcheck .ci/run .ci/setup $$(git ls-files '*.sh')
 
+# uci-sys links OpenWrt's libuci, which tests/uci.rs builds and runs it with.
 unit: ## tests beside the code, and the examples in its docs
-	$(CARGO) test --workspace --no-fail-fast --lib --bins
-	$(CARGO) test --workspace --doc
+	$(CARGO) test --no-fail-fast --lib --bins
+	$(CARGO) test --doc
 
 integration: setup-test ## the real program in a lab of network namespaces (root)
 	$(CARGO) test --no-fail-fast --test '*'
