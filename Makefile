@@ -41,9 +41,13 @@ unit: ## tests beside the code, and the examples in its docs
 
 integration: setup-test ## the real program in a lab of network namespaces (root)
 	$(CARGO) test --no-fail-fast --test '*'
+	@if [ -e bpf/target/rebuilt/differs ]; then \
+		echo "once more on the kernel programs that this machine's other toolchain has made"; \
+		GATEMETER_BPF_OBJECT_DIR=$(CURDIR)/bpf/target/rebuilt $(CARGO) test --no-fail-fast --test kernel --test traffic; \
+	fi
 
 bench: setup-bench ## what it costs, side by side with its peers where they are installed (root)
-	$(CARGO) bench
+	$(CARGO) bench --bench packet_cost --bench scrape
 
 bpf: setup-bpf ## build the kernel programs for both byte orders
 	bpf/build.sh
@@ -52,6 +56,8 @@ bpf-check: setup-bpf ## build the kernel programs anew and compare with the comm
 	bpf/build.sh --check
 
 fuzz: ## hostile input against every decoder (nightly and cargo-fuzz; SECONDS_FUZZ=60 for each)
+	@command -v cargo-fuzz >/dev/null || { echo "installing cargo-fuzz, which builds and runs the fuzzers"; \
+		$(CARGO) install --quiet --locked cargo-fuzz; }
 	cd fuzz && for target in $$($(CARGO) +nightly fuzz list); do \
 		$(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$(SECONDS_FUZZ) || exit 1; \
 	done

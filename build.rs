@@ -16,8 +16,10 @@ fn main() {
         _ => "gatemeter.bpfel.o",
     };
     let committed = || PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("bpf");
-    let object = env::var_os("GATEMETER_BPF_OBJECT_DIR").map_or_else(committed, PathBuf::from).join(name);
+    let dir = env::var_os("GATEMETER_BPF_OBJECT_DIR").map_or_else(committed, PathBuf::from);
+    let object = dir.join(name);
     println!("cargo::rerun-if-env-changed=GATEMETER_BPF_OBJECT_DIR");
     println!("cargo::rerun-if-changed={}", object.display());
     println!("cargo::rustc-env=GATEMETER_BPF_OBJECT={}", object.display());
+    println!("cargo::rustc-env=GATEMETER_BPF_DIR={}", dir.display());
 }

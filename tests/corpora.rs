@@ -1,12 +1,7 @@
 //! The fuzzers' kept inputs, whole, cut off at every length and with every byte changed, through every decoder: a
 //! smoke test for where no fuzzer runs, such as other byte orders. `make fuzz` looks further.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failed assumption must stop the test"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed assumption must stop the test")]
 
 use std::fs;
 use std::path::Path;

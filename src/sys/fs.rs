@@ -48,14 +48,6 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Waits until every packet being handled anywhere is done (a grace period of all CPUs); kernels without the call
-/// are not waited for.
-pub fn grace_period() {
-    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
-    // SAFETY: the call takes numbers only.
-    unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
-}
-
 fn c_path(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
 }

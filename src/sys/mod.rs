@@ -2,11 +2,16 @@
 //!
 //! | file | system calls | why not through a library |
 //! |---|---|---|
+//! | `bpf` | `bpf` | aya offers no batch reads, no map sizes and no link by interface index |
 //! | `caps` | `capget`, `capset`, `prctl` | to drop privileges after start; std has nothing for it |
+//! | `fs` | `statfs`, `mount`, `flock` | to find or mount the BPF file system, and to lock what is pinned on it |
 //! | `limits` | `getrlimit`, `setrlimit` | aya tries it only when a map is refused, and by then the privilege is given up |
+//! | `memory` | `membarrier`, `malloc_trim` | an order between our writes and running kernel programs; freed memory back |
 //! | `netlink` | `socket`, `bind`, `send`, `recv` on `AF_NETLINK` | std knows no netlink sockets |
 //! | `signals` | `sigprocmask`, `signalfd`, `read` | signals as a descriptor the executor can wait for |
+//! | `tc` | route netlink, `if_nameindex`, `ioctl` | which filters and qdiscs an interface has; aya tells neither |
 //! | `tcp` | `socket`, `setsockopt`, `bind`, `listen` | std cannot set options between socket() and bind() |
+//! | `timerfd` | defines `timerfd_*` on MIPS | async-io's timers never fire there otherwise |
 #![allow(unsafe_code)]
 
 pub mod bpf;
@@ -14,6 +19,7 @@ pub mod caps;
 pub mod clock;
 pub mod fs;
 pub mod limits;
+pub mod memory;
 pub mod netlink;
 pub mod signals;
 pub mod tc;

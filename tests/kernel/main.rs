@@ -1,6 +1,7 @@
 //! The traffic program on the running kernel: made-up frames, real interfaces, takeovers, and the object itself.
 //! Needs root, iproute2 and bpftool; everything happens in namespaces that end with each test.
 #![allow(clippy::disallowed_methods, reason = "tests may run ip, tc and bpftool to set up and to check")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed assumption stops the test")]
 #![allow(missing_docs)]
 
 #[path = "../support/net.rs"]

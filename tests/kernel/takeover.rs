@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use aya::programs::{SchedClassifier, TcAttachType};
 use gatemeter::collectors::traffic::codec::Rules;
+use gatemeter::collectors::traffic::doctor::{ensure_bpffs, findings};
 use gatemeter::collectors::traffic::loader::{Attach, Hook, clean};
 
 use crate::lab::*;
@@ -392,4 +393,21 @@ fn too_many_prefixes_are_an_error_that_says_how_many_fit() {
     let error = accounting.attach(lan, "lan0", &Rules { lan4, ..Rules::default() }).unwrap_err().to_string();
     assert_eq!(error, "cannot account lan0: 17 IPv4 LAN prefixes, at most 16 fit");
     assert_eq!(attached("lan0"), [""; 0]);
+}
+
+#[test]
+fn a_bpf_file_system_is_mounted_once_where_it_belongs() {
+    net::enter_namespaces();
+    // The fresh /sys of this namespace has none.
+    let dir = Path::new("/sys/fs/bpf/gatemeter");
+    let told = || findings(Some(dir)).into_iter().map(|finding| finding.text).collect::<Vec<_>>().join("\n");
+    assert!(told().contains("is mounted at start"), "{}", told());
+    ensure_bpffs(dir).unwrap();
+    ensure_bpffs(dir).unwrap();
+    assert!(told().contains("counts are kept in /sys/fs/bpf/gatemeter"), "{}", told());
+    let mut accounting = open(64, Some(dir), Attach::Auto);
+    assert!(accounting.pinned());
+    accounting.retain(&[]);
+    let error = ensure_bpffs(Path::new("/mnt/gatemeter")).unwrap_err().to_string();
+    assert!(error.contains("set traffic.pin_dir to none"), "{error}");
 }

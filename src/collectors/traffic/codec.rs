@@ -406,3 +406,136 @@ impl Words {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "a wrong index fails the test")]
+mod tests {
+    use super::*;
+
+    fn word(encoded: &EncodedRules, word: usize) -> u32 {
+        bytes::ne32(&encoded.words, word * 4, "word").unwrap()
+    }
+
+    fn octets<const N: usize>(encoded: &EncodedRules, word: usize) -> [u8; N] {
+        bytes::take(&encoded.words, word * 4, "octets").unwrap()
+    }
+
+    #[test]
+    fn a_key_survives_the_way_there_and_back() {
+        for addr in ["192.168.1.10", "2001:db8::10"] {
+            let host = HostKey { mac: [1, 2, 3, 4, 5, 6], addr: addr.parse().unwrap() };
+            let raw = key_bytes(&host);
+            assert_eq!(raw.len(), if host.addr.is_ipv4() { KEY4 } else { KEY6 });
+            assert_eq!(key(&raw), Ok(host));
+        }
+    }
+
+    #[test]
+    fn a_short_key_or_value_is_an_error() {
+        assert!(key(&[0; KEY6 - 3]).is_err());
+        assert!(key(&[]).is_err());
+        assert!(counters(&[0; VALUE + 8]).is_err());
+        assert!(amount(&[0; UNCOUNTED_VALUE - 1]).is_err());
+    }
+
+    #[test]
+    fn what_each_cpu_counted_is_summed() {
+        let mut raw = Vec::new();
+        for cpu in 0..3u64 {
+            let mut value = [0u64; VALUE / 8];
+            value[DOWN_BYTES] = 1000 + cpu;
+            value[UP_BYTES] = 100 + cpu;
+            value[DOWN_PACKETS] = 10 + cpu;
+            value[UP_PACKETS] = 1 + cpu;
+            raw.extend(value.iter().flat_map(|number| number.to_ne_bytes()));
+        }
+        let expected = Counters { download_bytes: 3003, upload_bytes: 303, download_packets: 33, upload_packets: 6 };
+        assert_eq!(counters(&raw), Ok(expected));
+    }
+
+    #[test]
+    fn host_bits_of_a_prefix_are_dropped_and_its_mask_written_as_on_the_wire() {
+        let rules = rules(
+            7,
+            &Rules {
+                lan4: vec![("203.0.113.77".parse().unwrap(), 26)],
+                lan6: vec![("2001:db8:1:2::9".parse().unwrap(), 60)],
+                ..Rules::default()
+            },
+        )
+        .unwrap();
+        assert_eq!(word(&rules, RULES_IFINDEX), 7);
+        assert_eq!((word(&rules, RULES_LAN4_LEN), word(&rules, RULES_LAN6_LEN)), (1, 1));
+        assert_eq!(octets(&rules, RULES_LAN4), [203, 0, 113, 64, 255, 255, 255, 192]);
+        let mut network6 = [0; 32];
+        network6[..7].copy_from_slice(&[0x20, 0x01, 0x0d, 0xb8, 0, 1, 0]);
+        network6[16..24].copy_from_slice(&[255, 255, 255, 255, 255, 255, 255, 0xf0]);
+        assert_eq!(octets::<32>(&rules, RULES_LAN6), network6);
+        // The LAN is local to itself.
+        assert_eq!(octets::<8>(&rules, RULES_LOCAL4), octets::<8>(&rules, RULES_LAN4));
+        assert_eq!(octets::<32>(&rules, RULES_LOCAL6), network6);
+    }
+
+    #[test]
+    fn prefixes_that_add_nothing_take_no_room() {
+        let mut local4 = vec![("198.51.100.0".parse().unwrap(), 24), ("192.168.0.0".parse().unwrap(), 16)];
+        local4.extend((0..100).map(|i| (Ipv4Addr::new(198, 51, 100, i), 32)));
+        local4.extend((0..100).map(|i| (Ipv4Addr::new(10, i, 0, 1), 32)));
+        let local6 = (0..100).map(|i| (Ipv6Addr::new(0xfd00, i, 0, 0, 0, 0, 0, 1), 128)).collect();
+        let rules = rules(1, &Rules { local4, local6, ..Rules::default() }).unwrap();
+        assert_eq!((word(&rules, RULES_LOCAL4_LEN), word(&rules, RULES_LOCAL6_LEN)), (1, 0));
+    }
+
+    #[test]
+    fn more_prefixes_than_fit_or_too_long_ones_are_told() {
+        let lan4 = (0..17).map(|i| (Ipv4Addr::new(10, i, 0, 0), 16)).collect();
+        let error = rules(1, &Rules { lan4, ..Rules::default() }).unwrap_err();
+        assert_eq!(error.to_string(), "17 IPv4 LAN prefixes, at most 16 fit");
+        let local6 = vec![("2001:db8::".parse().unwrap(), 129)];
+        let error = rules(1, &Rules { local6, ..Rules::default() }).unwrap_err();
+        assert_eq!(error.to_string(), "2001:db8::/129 is longer than an address");
+    }
+
+    #[test]
+    fn a_change_is_written_beside_what_is_in_force_and_then_takes_its_place() {
+        let rules = |ifindex| rules(ifindex, &Rules::default()).unwrap();
+        let mut image = vec![0; CONFIG];
+        let (one, two) = (rules(1), rules(2));
+        block(&mut image, &[&one]);
+        assert_eq!(active(&image), 0);
+        flip(&mut image);
+        assert_eq!(active(&image), 1);
+        let in_force = image[(BLOCKS + BLOCK_WORDS) * 4..].to_vec();
+        block(&mut image, &[&one, &two]);
+        assert_eq!(image[(BLOCKS + BLOCK_WORDS) * 4..], in_force, "what is in force must not change");
+        flip(&mut image);
+        assert_eq!(active(&image), 0);
+    }
+
+    #[test]
+    fn interfaces_get_a_place_each_even_if_their_numbers_meet_in_the_low_byte() {
+        let all: Vec<_> = (0..16).map(|i| rules(5 + i * 256, &Rules::default()).unwrap()).collect();
+        let all: Vec<_> = all.iter().collect();
+        let multiplier = multiplier(&all);
+        let mut places: Vec<_> = all.iter().map(|rules| place(rules.ifindex, multiplier)).collect();
+        places.sort_unstable();
+        places.dedup();
+        assert_eq!(places.len(), 16);
+    }
+
+    #[test]
+    fn only_numbers_close_to_a_carry_are_read_again() {
+        let torn = |number: u64| may_be_torn(&number.to_ne_bytes());
+        assert!(!torn(0) && !torn(1) && !torn(1 << 20) && !torn(0x1_8000_0000));
+        assert!(torn(0xffff_fff0) && torn(0x1_0000_0010) && torn(0x5_ffff_ffff));
+    }
+
+    #[test]
+    fn two_copies_agree_unless_one_of_them_was_torn() {
+        let copy = |numbers: [u64; 2]| numbers.iter().flat_map(|number| number.to_ne_bytes()).collect::<Vec<_>>();
+        assert!(agree(&copy([5, 7]), &copy([5, 1000])));
+        assert!(!agree(&copy([5, 0x1_ffff_fff0]), &copy([5, 0x1_0000_0010])), "ran backwards");
+        assert!(!agree(&copy([5, 0xffff_fff0]), &copy([5, 0x2_0000_0010])), "leapt");
+        assert!(!agree(&copy([5, 7]), &copy([5, 7])[..8]));
+    }
+}

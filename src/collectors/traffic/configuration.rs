@@ -3,17 +3,23 @@
 //! The configuration has two blocks. A change is written into the one that is not in force and then put in force by
 //! one word, so each packet is judged by the rules before or after a change, never by half of it.
 
+use std::time::{Duration, Instant};
+
 use super::codec::layout::CONFIG;
 use super::codec::{self, EncodedRules};
 use crate::error::{Error, Result};
 use crate::sys;
 use crate::sys::bpf::{self, Map};
 
+/// After so long no packet is judged by the rules of before: handling one takes microseconds.
+const SETTLED: Duration = Duration::from_secs(1);
+
 /// The program's configuration and what is in it.
 #[derive(Debug)]
 pub struct Configuration {
     map: Map,
     image: Vec<u8>,
+    changed: Option<Instant>,
 }
 
 impl Configuration {
@@ -24,17 +30,20 @@ impl Configuration {
             let why = format!("it has {size} bytes, this program needs {CONFIG}");
             return Err(Error::failed("use the configuration of the kernel program", why));
         }
-        Ok(Configuration { map, image: vec![0; size] })
+        Ok(Configuration { map, image: vec![0; size], changed: None })
     }
 
     /// Puts these rules in force, and no others.
     pub fn apply(&mut self, rules: &[&EncodedRules], tried: &str) -> Result<()> {
+        // The block that was in force before the last change is written now: no packet may still be judged by it.
+        if self.changed.is_some_and(|changed| changed.elapsed() < SETTLED) {
+            sys::memory::grace_period();
+        }
         codec::block(&mut self.image, rules);
         self.write(tried)?;
         codec::flip(&mut self.image);
         self.write(tried)?;
-        // The block that was in force is the next to be written: no packet may still be judged by it then.
-        sys::fs::grace_period();
+        self.changed = Some(Instant::now());
         Ok(())
     }
 

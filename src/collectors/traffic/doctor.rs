@@ -1,6 +1,7 @@
 //! What this system has for accounting and what it lacks: bpf(), a BPF file system to pin on, a hook. Read by the
 //! doctor (`gatemeter check`), and once at start, while the privilege to mount is still there.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::refusal;
@@ -29,10 +30,14 @@ pub fn ensure_bpffs(dir: &Path) -> Result<()> {
         return Err(Error::failed(tried(), "it is not on a BPF file system")
             .remedy("mount one there (mount -t bpf bpf DIRECTORY), or set traffic.pin_dir to none"));
     }
-    fs::mount_bpffs(Path::new(MOUNT_POINT)).map_err(|source| {
-        Error::io(format!("mount the BPF file system on {MOUNT_POINT}"), source)
-            .remedy("mount -t bpf bpf /sys/fs/bpf as root before start, or set traffic.pin_dir to none")
-    })
+    match fs::mount_bpffs(Path::new(MOUNT_POINT)) {
+        // Another process was faster.
+        Err(error) if error.kind() == ErrorKind::ResourceBusy => Ok(()),
+        other => other.map_err(|source| {
+            Error::io(format!("mount the BPF file system on {MOUNT_POINT}"), source)
+                .remedy("mount -t bpf bpf /sys/fs/bpf as root before start, or set traffic.pin_dir to none")
+        }),
+    }
 }
 
 /// The directory to pin in, on a BPF file system; nothing if no pinning is wanted.

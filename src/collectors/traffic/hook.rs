@@ -8,6 +8,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact};
 use aya::programs::{Link as _, ProgramError, SchedClassifier, TcAttachType};
+use aya::sys::NetlinkError;
 
 use super::pins::{Direction, Pins};
 use crate::sys::{bpf, tc};
@@ -156,17 +157,22 @@ fn is_ours(filter: &tc::Filter) -> bool {
 fn tc_error(error: TcError) -> io::Error {
     match error {
         TcError::IoError(error) => error,
-        TcError::NetlinkError(error) => match error.raw_os_error() {
-            Some(code) => io::Error::from_raw_os_error(code),
-            None => io::Error::other(error.to_string()),
-        },
+        TcError::NetlinkError(error) => netlink_error(&error),
         error => io::Error::other(error.to_string()),
+    }
+}
+
+fn netlink_error(error: &NetlinkError) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::other(error.to_string()),
     }
 }
 
 fn program_error(error: ProgramError) -> io::Error {
     match error {
         ProgramError::TcError(error) => tc_error(error),
+        ProgramError::NetlinkError(error) => netlink_error(&error),
         ProgramError::SyscallError(error) => error.io_error,
         error => io::Error::other(error.to_string()),
     }

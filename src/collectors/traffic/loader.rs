@@ -21,6 +21,7 @@ use super::pins::Pins;
 use super::refusal;
 use super::tables::Tables;
 use crate::error::{Error, Result};
+use crate::sys;
 use crate::sys::bpf::{self, Map};
 use crate::sys::tc;
 
@@ -90,7 +91,7 @@ impl Accounting {
             return Err(Error::failed(tried, "traffic.max_hosts is 0"));
         }
         bpf::available().map_err(|error| refusal::with_remedy(Error::io(tried, error)))?;
-        let single = single()?;
+        let single = single("start accounting")?;
         let pins = settings.pin_dir.as_deref().map(Pins::lock).transpose()?;
         if let Some(pins) = &pins {
             for removed in pins.prepare(settings.max_hosts)? {
@@ -113,6 +114,8 @@ impl Accounting {
         for name in [PROGRAM_IN, PROGRAM_OUT] {
             load(program(&mut ebpf, name)?, tried)?;
         }
+        // aya reads all of the kernel's type information, where there is any, and drops it again: some 20 MB.
+        sys::memory::give_back();
         let configuration = Configuration::new(open_map(&ebpf, CONFIG_NAME, cpus)?)?;
         let hosts = [open_map(&ebpf, HOSTS4_NAME, cpus)?, open_map(&ebpf, HOSTS6_NAME, cpus)?];
         let mut former = Vec::new();
@@ -387,7 +390,7 @@ impl Drop for Accounting {
 /// Removes every trace: links, filters, a clsact qdisc that we added and nobody else uses, pins, directories. Answers
 /// what was removed, in words. Refused while a daemon is accounting.
 pub fn clean(pin_dir: Option<&Path>) -> Result<Vec<String>> {
-    let _single = single()?;
+    let _single = single("clean up")?;
     let mut removed = Vec::new();
     let pins = pin_dir.filter(|dir| dir.exists()).map(Pins::lock).transpose()?;
     for (ifindex, ifname) in tc::interfaces().map_err(|error| Error::io("list the interfaces", error))? {
@@ -409,20 +412,19 @@ pub fn clean(pin_dir: Option<&Path>) -> Result<Vec<String>> {
 
 /// Whether a process is accounting in this network namespace.
 pub fn is_running() -> bool {
-    single().is_err()
+    single("").is_err()
 }
 
 /// Refuses a second accounting process in this network namespace: it would count everything again, or take the
 /// filters away.
-fn single() -> Result<UnixListener> {
+fn single(tried: &str) -> Result<UnixListener> {
     use std::os::linux::net::SocketAddrExt as _;
     use std::os::unix::net::SocketAddr;
-    let tried = "start accounting";
     SocketAddr::from_abstract_name("gatemeter/traffic").and_then(|name| UnixListener::bind_addr(&name)).map_err(
         |error| {
             if error.kind() == io::ErrorKind::AddrInUse {
                 Error::failed(tried, "another gatemeter is accounting in this network namespace")
-                    .remedy("stop it first, or run this one without traffic")
+                    .remedy("stop that one first")
             } else {
                 Error::io(tried, error)
             }

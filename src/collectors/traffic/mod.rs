@@ -18,7 +18,7 @@
 
 pub mod codec;
 mod configuration;
-mod doctor;
+pub mod doctor;
 mod hook;
 pub mod loader;
 pub mod metrics;
@@ -460,6 +460,7 @@ fn check(config: &Config) -> Vec<Finding> {
     for attachment in &plan.attachments {
         findings.push(Finding::ok(format!("{}: will count {}", attachment.ifname, subnets(&attachment.rules))));
     }
+    findings.extend(plan::doubts(&traffic.settings, &traffic.interfaces).into_iter().map(Finding::note));
     if plan.attachments.is_empty() && plan.problems.is_empty() {
         findings.push(Finding::broken(traffic.nothing_to_count().to_string()));
     }

@@ -69,6 +69,32 @@ impl Plan {
     }
 }
 
+/// Prefixes that were asked for although the router has no address in them: nothing is wrong with that, but it is more
+/// often a typo than meant. In words, each with the remedy.
+pub fn doubts(settings: &Settings, interfaces: &Interfaces) -> Vec<String> {
+    let mut doubts = Vec::new();
+    for wanted in &settings.subnets4 {
+        let Some(link) = interfaces.by_name(&wanted.ifname) else { continue };
+        let of_link = || interfaces.addresses_of(link.ifindex).filter(|address| address.addr.is_ipv4());
+        if !of_link().any(|address| wanted.subnet.contains(address.addr)) {
+            let has: Vec<_> = of_link().map(|address| format!("{}/{}", address.addr, address.prefix_len)).collect();
+            let has = if has.is_empty() { "no IPv4 address at all".to_owned() } else { has.join(" ") };
+            doubts.push(format!(
+                "{}: has {has}, none in {}: if its hosts are not in that subnet, correct -4 or subnet4",
+                wanted.ifname, wanted.subnet
+            ));
+        }
+    }
+    for wanted in &settings.subnets6 {
+        if !interfaces.addresses().any(|address| wanted.contains(address.addr)) {
+            doubts.push(format!(
+                "no interface has an address in {wanted}: if that prefix is not delegated to this LAN, correct -6 or subnet6"
+            ));
+        }
+    }
+    doubts
+}
+
 /// The interfaces to account on, each with its LAN prefixes.
 fn choose<'a>(
     settings: &Settings,
@@ -223,6 +249,22 @@ mod tests {
         assert_eq!(plan.problems[0].text, "there is no interface br-foo now; it is taken up when it appears");
         // What it will hold is LAN already.
         assert!(plan.attachments[0].rules.local4.contains(&("10.0.0.0".parse().unwrap(), 24)));
+    }
+
+    #[test]
+    fn a_prefix_in_which_the_router_has_no_address_is_doubted() {
+        let right = ["subnet4=192.168.1.9/24/br-lan", "subnet6=2001:db8:1::/48"];
+        assert!(doubts(&settings(&right), &router(vec![])).is_empty());
+        let wrong = settings(&["subnet4=192.168.2.1/24/br-lan", "subnet6=2001:db8:2::/64"]);
+        assert_eq!(
+            doubts(&wrong, &router(vec![])),
+            [
+                "br-lan: has 192.168.1.1/24, none in 192.168.2.0/24: if its hosts are not in that subnet, correct -4 or \
+                 subnet4",
+                "no interface has an address in 2001:db8:2::/64: if that prefix is not delegated to this LAN, correct -6 \
+                 or subnet6",
+            ]
+        );
     }
 
     #[test]

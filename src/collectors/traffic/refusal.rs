@@ -22,8 +22,14 @@ fn verifier(tried: &str, error: &io::Error, log: &str) -> Error {
     let from = (log.len().saturating_sub(LOG)..=log.len()).find(|at| log.is_char_boundary(*at)).unwrap_or(0);
     match log.get(from..).unwrap_or_default() {
         "" => remedied(Error::failed(tried, error.to_string()), error.raw_os_error()),
-        // The program itself was refused: no privilege helps.
-        end => Error::failed(tried, format!("{error}; the verifier says: {end}")),
+        end => {
+            let refused = Error::failed(tried, format!("{error}; the verifier says: {end}"));
+            match error.raw_os_error() {
+                // Without CAP_PERFMON the verifier refuses what it lets others do.
+                Some(libc::EACCES) => refused.remedy("if CAP_PERFMON is missing, run as root or grant it"),
+                _ => refused,
+            }
+        }
     }
 }
 
