@@ -2,9 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use crate::lab::Node;
+use crate::lab::process::LIMIT;
 
 /// The answer to a request.
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ pub fn get(node: &Node, address: SocketAddr, path: &str, headers: &[(&str, &str)
 pub fn raw(node: &Node, address: SocketAddr, request: &[u8]) -> Result<Vec<u8>, String> {
     let failed = |e: std::io::Error| format!("no answer from {address}: {e}");
     let mut stream = node.tcp_connect(address).map_err(failed)?;
-    stream.set_read_timeout(Some(Duration::from_secs(30))).map_err(failed)?;
+    stream.set_read_timeout(Some(LIMIT)).map_err(failed)?;
     stream.write_all(request).map_err(failed)?;
     let mut reply = Vec::new();
     stream.read_to_end(&mut reply).map_err(failed)?;

@@ -34,7 +34,7 @@ pub use confine::Confine;
 pub use exposition::Samples;
 
 /// How long to wait for what must happen; long, because only a broken program gets there.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = process::LIMIT;
 
 /// A directory with configuration and the flags to run the program with, as often as one likes.
 #[derive(Clone)]

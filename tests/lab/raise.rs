@@ -3,7 +3,6 @@
 use std::fs;
 use std::net::IpAddr;
 use std::process::Command;
-use std::time::Duration;
 
 use super::{
     GATEWAY4, GATEWAY6, GUEST4, LAN4, LOCK, Lab, Node, WAN4, WAN6, bridge_mac, leftovers, process, sys, traffic,
@@ -146,7 +145,7 @@ impl Lab {
         links.extend(self.all().skip(1).map(|node| (node, "eth0")));
         for (node, ifname) in links {
             let ready = || has_link_local(&node.read("/proc/thread-self/net/if_inet6"), ifname).then_some(());
-            if process::poll(Duration::from_secs(20), ready).is_none() {
+            if process::poll(process::LIMIT, ready).is_none() {
                 return Err(format!("{} of {} has no usable link-local address", ifname, node.name));
             }
         }
@@ -158,7 +157,7 @@ impl Lab {
             last = now;
             (quiet > 5).then_some(())
         };
-        process::poll(Duration::from_secs(20), silent).ok_or_else(|| "multicast reports do not end".to_owned())
+        process::poll(process::LIMIT, silent).ok_or_else(|| "multicast reports do not end".to_owned())
     }
 
     /// Carrier, bridge port and route changes settle asynchronously: the network is up once every host's datagram
@@ -166,7 +165,7 @@ impl Lab {
     fn wait_until_up(&self) -> Result<(), String> {
         for host in self.lan.iter().chain(&self.guests) {
             for (from, to) in [(host.on_v4(), self.internet.on_v4()), (host.on_v6(), self.internet.on_v6())] {
-                if process::poll(Duration::from_secs(20), || traffic::echo_once(from, to).then_some(())).is_none() {
+                if process::poll(process::LIMIT, || traffic::echo_once(from, to).then_some(())).is_none() {
                     return Err(format!("no datagram from {} {} reaches {}", host.name, from.ip, to.ip));
                 }
             }
