@@ -80,16 +80,18 @@ pub fn receive(fd: &impl AsRawFd, buf: &mut [u8]) -> io::Result<usize> {
 mod tests {
     use super::*;
 
+    /// Asks for an interface that cannot be: the answer is an error.
+    fn ask(fd: &OwnedFd) {
+        let mut fixed = [0; 16];
+        fixed[4..8].copy_from_slice(&0x7fff_ffffu32.to_ne_bytes());
+        let flags = (libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16;
+        send(fd, &crate::netlink::request(libc::RTM_GETLINK, flags, 1, &fixed)).unwrap();
+    }
+
     #[test]
-    fn the_kernel_answers_a_request_it_does_not_know_with_an_error() {
+    fn a_request_is_answered_by_the_kernel() {
         let fd = open(libc::NETLINK_ROUTE, 0).unwrap();
-        // A bare header of an unknown type that asks for an acknowledgement.
-        let mut message = Vec::new();
-        message.extend_from_slice(&16u32.to_ne_bytes());
-        message.extend_from_slice(&0xfff0u16.to_ne_bytes());
-        message.extend_from_slice(&((libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16).to_ne_bytes());
-        message.extend_from_slice(&[0; 8]);
-        send(&fd, &message).unwrap();
+        ask(&fd);
         let mut buf = [0; 4096];
         let got = receive(&fd, &mut buf).unwrap();
         assert_eq!(crate::bytes::ne16(&buf[..got], 4, "type"), Ok(libc::NLMSG_ERROR as u16));
@@ -98,12 +100,7 @@ mod tests {
     #[test]
     fn a_datagram_longer_than_the_buffer_is_an_error() {
         let fd = open(libc::NETLINK_ROUTE, 0).unwrap();
-        let mut message = Vec::new();
-        message.extend_from_slice(&16u32.to_ne_bytes());
-        message.extend_from_slice(&0xfff0u16.to_ne_bytes());
-        message.extend_from_slice(&((libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16).to_ne_bytes());
-        message.extend_from_slice(&[0; 8]);
-        send(&fd, &message).unwrap();
+        ask(&fd);
         assert!(receive(&fd, &mut [0; 8]).unwrap_err().to_string().contains("does not fit"));
     }
 }
