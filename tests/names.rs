@@ -1,49 +1,32 @@
 //! Names of hosts from a lease file that a real dnsmasq writes, and what the log says of a file that breaks.
 
-#![allow(clippy::disallowed_methods)] // Namespaces, dnsmasq and a DHCP client are run here; the daemon runs nothing.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A failed assumption should stop a test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed assumption must stop the test")]
+
+mod lab;
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
-use gatemeter::names::{Names, Sources};
+use gatemeter::names::{Mac, Names, Sources};
+use lab::dhcp::DhcpServer;
+use lab::{Lab, process};
 
 #[test]
 fn a_client_of_a_real_dnsmasq_is_known_by_the_name_it_gave() {
-    let dir = Dir::new("dnsmasq");
-    let net = Namespaces::new();
-    let leases = dir.0.join("leases");
-    let _server = Server(
-        net.command(&net.router, "dnsmasq")
-            .args(["--no-daemon", "--conf-file=/dev/null", "--port=0", "--no-ping", "--user=root", "--pid-file="])
-            .args(["--interface=lan", "--bind-interfaces", "--dhcp-range=10.77.0.10,10.77.0.50,1h"])
-            .arg(format!("--dhcp-leasefile={}", leases.display()))
-            .stderr(fs::File::create(dir.0.join("dnsmasq.log")).unwrap())
-            .spawn()
-            .expect("dnsmasq runs; apt-get install dnsmasq-base"),
-    );
-    let client = net
-        .command(&net.client, "udhcpc")
-        .args(["-i", "eth0", "-n", "-q", "-f", "-t", "10", "-T", "1", "-s", "/bin/true", "-x", "hostname:tablet"])
-        .output()
-        .expect("udhcpc runs; apt-get install udhcpc");
-    assert!(client.status.success(), "{}{}", said(&client.stderr), said(&fs::read(dir.0.join("dnsmasq.log")).unwrap()));
+    let lab = Lab::builder().hosts(1).build();
+    let server = DhcpServer::start(&lab);
+    let host = lab.host(1);
+    let addr = server.lease(host, "tablet");
 
-    let mut names = Names::new(Sources { uci_dir: dir.0.clone(), leases: vec![leases.clone()], hosts: Vec::new() });
+    let leases = vec![server.leases().to_owned()];
+    let mut names = Names::new(Sources { uci_dir: lab.dir().to_owned(), leases, hosts: Vec::new() });
     // dnsmasq answers first and writes the file right after.
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !names.refresh() {
-        assert!(Instant::now() < deadline, "no name in {:?}", fs::read_to_string(&leases));
-        sleep(Duration::from_millis(20));
-    }
-    assert_eq!(names.by_mac(&"02:00:00:00:77:01".parse().unwrap()), Some("tablet"));
-    let lease = fs::read_to_string(&leases).unwrap();
-    let addr = lease.split(' ').nth(2).unwrap().parse().unwrap();
-    assert_eq!(names.by_addr(&addr), Some("tablet"));
+    let read = process::poll(process::LIMIT, || names.refresh().then_some(()));
+    assert!(read.is_some(), "no name in {:?}", fs::read_to_string(server.leases()));
+    assert_eq!(names.by_mac(&Mac(host.mac)), Some("tablet"));
+    assert_eq!(names.by_addr(&IpAddr::V4(addr)), Some("tablet"));
 }
 
 #[test]
@@ -85,76 +68,6 @@ impl log::Log for Lines {
     }
 
     fn flush(&self) {}
-}
-
-/// A router and a client, each in its own network namespace, on one cable; gone when the test ends.
-struct Namespaces {
-    router: String,
-    client: String,
-}
-
-impl Namespaces {
-    fn new() -> Self {
-        let name = |role| format!("gatemeter-names-{}-{role}", std::process::id());
-        let net = Namespaces { router: name("router"), client: name("client") };
-        let (router, client) = (&*net.router, &*net.client);
-        ip(&["netns", "add", router]);
-        ip(&["netns", "add", client]);
-        ip(&[
-            "link",
-            "add",
-            "lan",
-            "netns",
-            router,
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "eth0",
-            "netns",
-            client,
-            "address",
-            "02:00:00:00:77:01",
-        ]);
-        ip(&["-n", router, "address", "add", "10.77.0.1/24", "dev", "lan"]);
-        ip(&["-n", router, "link", "set", "lan", "up"]);
-        ip(&["-n", client, "link", "set", "eth0", "up"]);
-        net
-    }
-
-    fn command(&self, namespace: &str, program: &str) -> Command {
-        let mut command = Command::new("ip");
-        // The child replaces `ip`, so ending it by its id ends the program itself.
-        command.args(["netns", "exec", namespace, program]).stdin(Stdio::null()).stdout(Stdio::null());
-        command
-    }
-}
-
-impl Drop for Namespaces {
-    fn drop(&mut self) {
-        for namespace in [&self.router, &self.client] {
-            let _ = Command::new("ip").args(["netns", "delete", namespace]).status();
-        }
-    }
-}
-
-fn ip(arguments: &[&str]) {
-    let output = Command::new("ip").args(arguments).output().expect("ip runs; apt-get install iproute2");
-    assert!(output.status.success(), "ip {}: {}run as root", arguments.join(" "), said(&output.stderr));
-}
-
-fn said(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// A process that ends with the test.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// A directory of its own for one test, gone when the test ends.
