@@ -1,11 +1,12 @@
-//! Netlink messages: framing, attributes, and the rtnetlink part of links, addresses and routes.
+//! Netlink messages: framing, attributes, and the rtnetlink part of links, addresses, routes and filters.
 //!
-//! Everything here but [`socket`] is bytes to values and back, with every length checked. Headers and numbers are in
+//! Everything here but [`socket`] and the requests of [`tc`] is bytes to values and back, with every length checked. Headers and numbers are in
 //! the byte order of this machine; addresses inside attributes are in network order. Sources: netlink(7),
 //! rtnetlink(7), linux/netlink.h, linux/rtnetlink.h.
 
 pub mod route;
 pub mod socket;
+pub mod tc;
 
 use crate::bytes::{ne16, ne32, slice};
 use crate::error::Malformed;
@@ -107,6 +108,12 @@ fn attribute(buf: &[u8]) -> Result<(Attribute<'_>, usize), Malformed> {
         value: slice(buf, ATTRIBUTE_HEADER_BYTES, length - ATTRIBUTE_HEADER_BYTES, "netlink attribute")?,
     };
     Ok((attribute, length))
+}
+
+/// A name in an attribute, which ends at its first NUL.
+fn text(value: &[u8]) -> String {
+    let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
+    String::from_utf8_lossy(value.get(..end).unwrap_or_default()).into_owned()
 }
 
 /// The error number of an `NLMSG_ERROR` or `NLMSG_DONE` body: 0 for an acknowledgement, else a positive errno.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Attribute, Message, attributes};
+use super::{Attribute, Message, attributes, text};
 use crate::bytes::{ne16, ne32, slice, take};
 use crate::error::Malformed;
 
@@ -127,7 +127,7 @@ fn link(body: &[u8]) -> Result<Option<Link>, Malformed> {
     };
     for attribute in known(tail(body, IFINFO_BYTES)?) {
         match attribute.kind {
-            libc::IFLA_IFNAME => link.name = name(attribute.value),
+            libc::IFLA_IFNAME => link.name = text(attribute.value),
             libc::IFLA_MASTER => link.master = Some(ne32(attribute.value, 0, "IFLA_MASTER")?),
             libc::IFLA_LINK => link.parent = Some(ne32(attribute.value, 0, "IFLA_LINK")?),
             libc::IFLA_LINKINFO => link.vlan = vlan(attribute.value)?,
@@ -146,7 +146,7 @@ fn vlan(linkinfo: &[u8]) -> Result<Option<u16>, Malformed> {
     for attribute in attributes(linkinfo) {
         let attribute = attribute?;
         match attribute.kind {
-            IFLA_INFO_KIND => is_vlan = name(attribute.value) == "vlan",
+            IFLA_INFO_KIND => is_vlan = text(attribute.value) == "vlan",
             IFLA_INFO_DATA => data = attribute.value,
             _ => {}
         }
@@ -217,12 +217,6 @@ fn tail(body: &[u8], fixed: usize) -> Result<&[u8], Malformed> {
 /// an empty last one in the wrong byte order: neither shall cost us the ones we know.
 fn known(buf: &[u8]) -> impl Iterator<Item = Attribute<'_>> {
     attributes(buf).map_while(Result::ok)
-}
-
-/// A NUL-terminated name of an attribute.
-fn name(value: &[u8]) -> String {
-    let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
-    String::from_utf8_lossy(value.get(..end).unwrap_or(&[])).into_owned()
 }
 
 fn ip(family: u8, value: &[u8]) -> Result<Option<IpAddr>, Malformed> {

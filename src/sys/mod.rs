@@ -5,11 +5,11 @@
 //! | `bpf` | `bpf` | aya offers no batch reads, no map sizes and no link by interface index |
 //! | `caps` | `capget`, `capset`, `prctl` | to drop privileges after start; std has nothing for it |
 //! | `fs` | `statfs`, `mount`, `flock` | to find or mount the BPF file system, and to lock what is pinned on it |
+//! | `interfaces` | `if_nameindex`, `ioctl` | names and kinds of interfaces where no netlink socket is open |
 //! | `limits` | `getrlimit`, `setrlimit` | aya tries it only when a map is refused, and by then the privilege is given up |
 //! | `memory` | `membarrier`, `malloc_trim` | an order between our writes and running kernel programs; freed memory back |
 //! | `netlink` | `socket`, `bind`, `send`, `recv` on `AF_NETLINK` | std knows no netlink sockets |
 //! | `signals` | `sigprocmask`, `signalfd`, `read` | signals as a descriptor the executor can wait for |
-//! | `tc` | route netlink, `if_nameindex`, `ioctl` | which filters and qdiscs an interface has; aya tells neither |
 //! | `tcp` | `socket`, `setsockopt`, `bind`, `listen` | std cannot set options between socket() and bind() |
 //! | `timerfd` | defines `timerfd_*` on MIPS | async-io's timers never fire there otherwise |
 #![allow(unsafe_code)]
@@ -18,11 +18,11 @@ pub mod bpf;
 pub mod caps;
 pub mod clock;
 pub mod fs;
+pub mod interfaces;
 pub mod limits;
 pub mod memory;
 pub mod netlink;
 pub mod signals;
-pub mod tc;
 pub mod tcp;
 #[cfg(all(target_arch = "mips", target_env = "musl"))]
 mod timerfd;

@@ -11,7 +11,8 @@ use aya::programs::{Link as _, ProgramError, SchedClassifier, TcAttachType};
 use aya::sys::NetlinkError;
 
 use super::pins::{Direction, Pins};
-use crate::sys::{bpf, tc};
+use crate::netlink::tc;
+use crate::sys::bpf;
 
 /// Which of the two ways is in use on an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -23,7 +23,7 @@ use super::tables::Tables;
 use crate::error::{Error, Result};
 use crate::sys;
 use crate::sys::bpf::{self, Map};
-use crate::sys::tc;
+use crate::sys::interfaces::{interfaces, is_ethernet};
 
 pub use super::hook::Hook;
 pub use super::pins::Direction;
@@ -228,7 +228,7 @@ impl Accounting {
                 warn(remove_filters(ifindex, true).map_err(failed));
             }
         }
-        for (ifindex, ifname) in tc::interfaces().unwrap_or_default() {
+        for (ifindex, ifname) in interfaces().unwrap_or_default() {
             if unwanted(&ifindex) {
                 warn(hook::detach_clsact(ifindex, &ifname).map(drop).map_err(failed));
             }
@@ -393,7 +393,7 @@ pub fn clean(pin_dir: Option<&Path>) -> Result<Vec<String>> {
     let _single = single("clean up")?;
     let mut removed = Vec::new();
     let pins = pin_dir.filter(|dir| dir.exists()).map(Pins::lock).transpose()?;
-    for (ifindex, ifname) in tc::interfaces().map_err(|error| Error::io("list the interfaces", error))? {
+    for (ifindex, ifname) in interfaces().map_err(|error| Error::io("list the interfaces", error))? {
         let tried = || format!("remove the filters of {ifname}");
         let filters = hook::detach_clsact(ifindex, &ifname).map_err(|error| Error::io(tried(), error))?;
         if filters > 0 {
@@ -473,7 +473,7 @@ fn open_map(ebpf: &Ebpf, name: &str, cpus: usize) -> Result<Map> {
 
 /// Name of an interface, if it exists.
 fn name(ifindex: u32) -> Option<String> {
-    tc::interfaces().ok()?.into_iter().find(|(index, _)| *index == ifindex).map(|(_, name)| name)
+    interfaces().ok()?.into_iter().find(|(index, _)| *index == ifindex).map(|(_, name)| name)
 }
 
 fn check_interface(ifindex: u32, ifname: &str, tried: &str) -> Result<()> {
@@ -482,7 +482,7 @@ fn check_interface(ifindex: u32, ifname: &str, tried: &str) -> Result<()> {
         Some(now) => return Err(Error::failed(tried, format!("interface {ifindex} is called {now}"))),
         None => return Err(Error::failed(tried, format!("there is no interface {ifindex}"))),
     }
-    if !tc::is_ethernet(ifname).map_err(|error| Error::io(tried, error))? {
+    if !is_ethernet(ifname).map_err(|error| Error::io(tried, error))? {
         return Err(Error::failed(tried, "it is not an Ethernet interface: its hosts have no MAC to be told apart by"));
     }
     Ok(())

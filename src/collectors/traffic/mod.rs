@@ -50,7 +50,8 @@ use crate::metrics::{LabelSet, Page};
 use crate::names::{Mac, Names};
 use crate::netlink::socket::{RouteSocket, Subject};
 use crate::sys::caps::{self, Capability};
-use crate::sys::{limits, tc};
+use crate::sys::interfaces::interfaces;
+use crate::sys::limits;
 
 /// Changes of the network come in bursts (a link, its addresses, its routes); they are acted on when none has come for
 /// this long.
@@ -299,7 +300,7 @@ impl Traffic {
     fn robbed(&self) -> Option<&str> {
         let gone = |ifindex: &u32| {
             let there = |all: Vec<(u32, String)>| all.iter().any(|(index, _)| index == ifindex);
-            !hook::has_clsact(*ifindex) && tc::interfaces().is_ok_and(there)
+            !hook::has_clsact(*ifindex) && interfaces().is_ok_and(there)
         };
         let robbed = |(ifindex, attached): &(&u32, &Attached)| attached.hook == Hook::Clsact && gone(ifindex);
         self.attached.iter().find(robbed).map(|(_, attached)| attached.ifname.as_str())
