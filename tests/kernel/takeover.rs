@@ -104,7 +104,7 @@ fn a_process_that_accounts_until_it_is_killed() {
 
 /// Starts another process that accounts, waits until it does, calls `during`, and kills it with SIGKILL.
 fn with_other_process(pins: &str, clsact: bool, during: impl FnOnce()) {
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    let mut command = Command::new("/proc/self/exe");
     command.args(["--exact", "takeover::a_process_that_accounts_until_it_is_killed", "--nocapture"]);
     command.env("GATEMETER_TEST_PINS", pins).stdout(Stdio::piped());
     if clsact {
