@@ -23,6 +23,7 @@ demo: setup-demo ## a home network on this machine, measured before your eyes (r
 	$(CARGO) build --bin gatemeter --example demo
 	target/debug/examples/demo --seconds $(SECONDS_DEMO)
 
+run: export GATEMETER_REVISION := $(shell git rev-parse --short HEAD 2>/dev/null)
 run: ## the daemon on this machine, metrics at http://localhost:9999/metrics (ARGS=-e)
 	$(CARGO) build --release
 	target/release/gatemeter $(ARGS)
