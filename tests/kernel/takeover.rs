@@ -133,7 +133,12 @@ fn counting_goes_on_after_the_process_was_killed() {
     let mut next = open(64, Some(&pins), Attach::Auto);
     next.attach(lan, "lan0", &rules()).unwrap();
     sender.send(&from_host(LAN4, INTERNET4, 100));
-    assert_eq!(hosts(&mut next)[&host(LAN4)], up(3, 3 * 142));
+    // A busy kernel may hand a packet on after the call that sent it.
+    let counted = (0..200).find(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        hosts(&mut next)[&host(LAN4)] == up(3, 3 * 142)
+    });
+    assert!(counted.is_some(), "{:?}", hosts(&mut next));
 }
 
 #[test]
