@@ -75,7 +75,7 @@ for applet in $("$busybox" --list); do
     [ -e "$root/bin/$applet" ] || ln -s busybox "$root/bin/$applet"
 done
 # In the order in which they need each other.
-for module in llc/llc 802/stp bridge/bridge sched/sch_ingress sched/cls_bpf sched/cls_u32; do
+for module in llc/llc 802/stp bridge/bridge sched/sch_ingress sched/cls_bpf; do
     cp "$kernel/lib/modules/$release/kernel/net/$module.ko" "$root/etc"
     echo "/etc/${module#*/}.ko" >>"$root/etc/modules"
 done
