@@ -10,8 +10,10 @@ export CLIPPY_CONF_DIR := $(CURDIR)/.ci
 ARGS ?= -e
 SECONDS_DEMO ?= 20
 SECONDS_FUZZ ?= 60
+# Seconds after which `make system-test` gives its emulated machine up.
+SECONDS_SYSTEM ?= 1200
 
-.PHONY: help demo run test lint unit integration bench bpf bpf-check fuzz clean setup-% versions
+.PHONY: help demo run test lint unit integration system-test bench bpf bpf-check fuzz clean setup-% versions
 .DEFAULT_GOAL := help
 # The test results come last, whatever -j says.
 .NOTPARALLEL:
@@ -47,6 +49,9 @@ integration: setup-test ## the real program in a lab of network namespaces (root
 		echo "once more on the kernel programs that this machine's other toolchain has made"; \
 		GATEMETER_BPF_OBJECT_DIR=$(CURDIR)/bpf/target/rebuilt $(CARGO) test --no-fail-fast --test kernel --test traffic; \
 	fi
+
+system-test: setup-system ## on an emulated machine with Debian 12's Linux 6.1, which has no TCX (root to install qemu)
+	CARGO=$(CARGO) SECONDS_SYSTEM=$(SECONDS_SYSTEM) tests/system/run.sh
 
 bench: setup-bench ## what it costs, side by side with its peers where they are installed (root)
 	$(CARGO) bench --bench packet_cost --bench scrape

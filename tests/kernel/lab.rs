@@ -6,7 +6,9 @@ use std::path::Path;
 
 use etherparse::PacketBuilder;
 use gatemeter::collectors::traffic::codec::{Counters, HostKey, Rules};
-use gatemeter::collectors::traffic::loader::{Accounting, Attach, Settings};
+use gatemeter::collectors::traffic::loader::{Accounting, Attach, Hook, Settings};
+
+use crate::net;
 
 pub const HOST: [u8; 6] = [2, 0, 0, 0, 0, 1];
 pub const ROUTER: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
@@ -42,6 +44,34 @@ pub fn open(max_hosts: u32, pin_dir: Option<&Path>, attach: Attach) -> Accountin
 
 pub fn try_open(max_hosts: u32, pin_dir: Option<&Path>, attach: Attach) -> Result<Accounting, gatemeter::error::Error> {
     Accounting::open(&Settings { max_hosts, pin_dir: pin_dir.map(Path::to_owned), attach })
+}
+
+/// Whether this kernel has TCX, which came with Linux 6.6.
+pub fn has_tcx() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    (numbers.next().unwrap(), numbers.next().unwrap()) >= (6, 6)
+}
+
+/// The ways of attaching that this kernel has.
+pub fn ways() -> &'static [Attach] {
+    if has_tcx() { &[Attach::Tcx, Attach::Clsact] } else { &[Attach::Clsact] }
+}
+
+/// What a test of TCX comes down to on a kernel that has none: being told so, and clsact being taken if one may choose.
+pub fn assert_tcx_is_refused() {
+    net::enter_namespaces();
+    let (lan, _) = net::veth("lan0", "host0");
+    let mut accounting = open(16, None, Attach::Tcx);
+    let error = accounting.attach(lan, "lan0", &rules()).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "cannot attach a TCX link to lan0: Invalid argument (os error 22); TCX needs Linux 6.6: set traffic.attach to \
+         auto or clsact"
+    );
+    drop(accounting);
+    assert!(!net::run("tc qdisc show dev lan0").contains("clsact"), "a refusal leaves something behind");
+    assert_eq!(open(16, None, Attach::Auto).attach(lan, "lan0", &rules()).unwrap(), Hook::Clsact);
 }
 
 /// Every host in the tables.

@@ -15,8 +15,9 @@ use crate::net;
 /// All that is attached to the interface: TCX programs, filters, and the clsact qdisc.
 fn attached(ifname: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for direction in [TcAttachType::Ingress, TcAttachType::Egress] {
-        for program in SchedClassifier::query_tcx(ifname, direction).unwrap().1 {
+    let directions: &[TcAttachType] = if has_tcx() { &[TcAttachType::Ingress, TcAttachType::Egress] } else { &[] };
+    for direction in directions {
+        for program in SchedClassifier::query_tcx(ifname, *direction).unwrap().1 {
             found.push(format!("tcx {}", program.name_as_str().unwrap()));
         }
     }
@@ -83,6 +84,9 @@ fn takes_over_without_loss(attach: Attach) {
 
 #[test]
 fn tcx_links_go_from_process_to_process_without_a_packet_lost() {
+    if !has_tcx() {
+        return assert_tcx_is_refused();
+    }
     takes_over_without_loss(Attach::Tcx);
 }
 
@@ -95,7 +99,7 @@ fn clsact_filters_go_from_process_to_process_without_a_packet_lost() {
 #[test]
 fn a_process_that_accounts_until_it_is_killed() {
     let Ok(pins) = std::env::var("GATEMETER_TEST_PINS") else { return };
-    let attach = if std::env::var("GATEMETER_TEST_CLSACT").is_ok() { Attach::Clsact } else { Attach::Tcx };
+    let attach = if std::env::var("GATEMETER_TEST_CLSACT").is_ok() { Attach::Clsact } else { Attach::Auto };
     let mut accounting = open(64, (pins != "none").then_some(Path::new(&pins)), attach);
     let hook = accounting.attach(net::ifindex("lan0"), "lan0", &rules()).unwrap();
     println!("accounting by {hook:?}");
@@ -129,7 +133,12 @@ fn counting_goes_on_after_the_process_was_killed() {
     let mut next = open(64, Some(&pins), Attach::Auto);
     next.attach(lan, "lan0", &rules()).unwrap();
     sender.send(&from_host(LAN4, INTERNET4, 100));
-    assert_eq!(hosts(&mut next)[&host(LAN4)], up(3, 3 * 142));
+    // A busy kernel may hand a packet on after the call that sent it.
+    let counted = (0..200).find(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        hosts(&mut next)[&host(LAN4)] == up(3, 3 * 142)
+    });
+    assert!(counted.is_some(), "{:?}", hosts(&mut next));
 }
 
 #[test]
@@ -164,7 +173,7 @@ fn the_pins_of_another_namespaces_process_are_refused_too() {
 
 #[test]
 fn without_pins_nothing_stays_behind() {
-    for attach in [Attach::Tcx, Attach::Clsact] {
+    for &attach in ways() {
         net::enter_namespaces();
         let (lan, _) = net::veth("lan0", "host0");
         let mut accounting = open(64, None, attach);
@@ -182,7 +191,8 @@ fn a_filter_left_by_a_killed_process_without_pins_is_taken_over_and_removed() {
     with_other_process("none", true, || {});
     assert_eq!(programs_in(&attached("lan0")), 2);
     let mut next = open(64, None, Attach::Auto);
-    assert_eq!(next.attach(lan, "lan0", &rules()).unwrap(), Hook::Tcx);
+    let hook = if has_tcx() { Hook::Tcx } else { Hook::Clsact };
+    assert_eq!(next.attach(lan, "lan0", &rules()).unwrap(), hook);
     net::Sender::new(host0).send(&from_host(LAN4, INTERNET4, 100));
     assert_eq!(hosts(&mut next)[&host(LAN4)], up(1, 142));
     assert_eq!(programs_in(&attached("lan0")), 2, "{:?}", attached("lan0"));
@@ -190,6 +200,9 @@ fn a_filter_left_by_a_killed_process_without_pins_is_taken_over_and_removed() {
 
 #[test]
 fn a_change_between_clsact_and_tcx_leaves_only_one() {
+    if !has_tcx() {
+        return assert_tcx_is_refused();
+    }
     net::enter_namespaces();
     let pins = net::pin_dir();
     let (lan, host0) = net::veth("lan0", "host0");
@@ -207,7 +220,7 @@ fn a_change_between_clsact_and_tcx_leaves_only_one() {
 
 #[test]
 fn detach_ends_the_counting_of_one_interface_only() {
-    for attach in [Attach::Tcx, Attach::Clsact] {
+    for &attach in ways() {
         net::enter_namespaces();
         let pins = net::pin_dir();
         let (lan, host0) = net::veth("lan0", "host0");
@@ -226,7 +239,7 @@ fn detach_ends_the_counting_of_one_interface_only() {
 
 #[test]
 fn interfaces_that_are_no_longer_wanted_are_released_by_the_next_process() {
-    for attach in [Attach::Tcx, Attach::Clsact] {
+    for &attach in ways() {
         net::enter_namespaces();
         let pins = net::pin_dir();
         let (lan, _) = net::veth("lan0", "host0");
@@ -245,25 +258,27 @@ fn interfaces_that_are_no_longer_wanted_are_released_by_the_next_process() {
 
 #[test]
 fn an_interface_made_again_under_the_same_number_is_attached_anew() {
-    net::enter_namespaces();
-    let pins = net::pin_dir();
-    net::run("ip link add lan0 index 50 type veth peer name host0");
-    let mut accounting = open(64, Some(&pins), Attach::Tcx);
-    accounting.attach(50, "lan0", &rules()).unwrap();
-    drop(accounting);
-    net::run("ip link del lan0");
-    net::run("ip link add lan0 index 50 type veth peer name host0");
-    net::run("ip link set lan0 up");
-    net::run("ip link set host0 up");
-    let mut accounting = open(64, Some(&pins), Attach::Tcx);
-    accounting.attach(50, "lan0", &rules()).unwrap();
-    net::Sender::new(net::ifindex("host0")).send(&from_host(LAN4, INTERNET4, 100));
-    assert_eq!(hosts(&mut accounting)[&host(LAN4)], up(1, 142));
+    for &attach in ways() {
+        net::enter_namespaces();
+        let pins = net::pin_dir();
+        net::run("ip link add lan0 index 50 type veth peer name host0");
+        let mut accounting = open(64, Some(&pins), attach);
+        accounting.attach(50, "lan0", &rules()).unwrap();
+        drop(accounting);
+        net::run("ip link del lan0");
+        net::run("ip link add lan0 index 50 type veth peer name host0");
+        net::run("ip link set lan0 up");
+        net::run("ip link set host0 up");
+        let mut accounting = open(64, Some(&pins), attach);
+        accounting.attach(50, "lan0", &rules()).unwrap();
+        net::Sender::new(net::ifindex("host0")).send(&from_host(LAN4, INTERNET4, 100));
+        assert_eq!(hosts(&mut accounting)[&host(LAN4)], up(1, 142));
+    }
 }
 
 #[test]
 fn an_interface_made_again_while_the_process_lives_is_attached_anew() {
-    for attach in [Attach::Tcx, Attach::Clsact] {
+    for &attach in ways() {
         net::enter_namespaces();
         let pins = net::pin_dir();
         net::run("ip link add lan0 index 50 type veth peer name host0");
@@ -309,7 +324,7 @@ fn keeps_counters(from: u32, to: u32, attach: Attach) {
 
 #[test]
 fn a_larger_table_keeps_the_counters() {
-    keeps_counters(16, 512, Attach::Tcx);
+    keeps_counters(16, 512, Attach::Auto);
 }
 
 #[test]
@@ -338,7 +353,7 @@ fn pins_of_another_layout_are_replaced() {
 
 #[test]
 fn clean_leaves_nothing() {
-    for attach in [Attach::Tcx, Attach::Clsact] {
+    for &attach in ways() {
         net::enter_namespaces();
         let pins = net::pin_dir();
         let (lan, _) = net::veth("lan0", "host0");

@@ -160,7 +160,14 @@ impl Accounting {
                     self.attached.insert(ifindex, Attached { rules, ifname, hook: Hook::Tcx, links, qdisc: false });
                     return Ok(Hook::Tcx);
                 }
-                Err(error) if self.attach == Attach::Tcx => return Err(refusal::with_remedy(error)),
+                Err(error) if self.attach == Attach::Tcx => {
+                    return Err(match error.io_kind() {
+                        Some(io::ErrorKind::InvalidInput) => {
+                            error.remedy("TCX needs Linux 6.6: set traffic.attach to auto or clsact")
+                        }
+                        _ => refusal::with_remedy(error),
+                    });
+                }
                 Err(error) => refused = Some(error),
             }
         }

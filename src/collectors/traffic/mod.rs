@@ -186,7 +186,9 @@ impl Traffic {
                 }
             }
         }
-        for problem in plan.problems.iter().filter(|problem| !self.problems.contains(problem)) {
+        // Where nothing is counted, the first problem is told as the reason of that.
+        let told = usize::from(self.attached.is_empty());
+        for problem in plan.problems.iter().skip(told).filter(|problem| !self.problems.contains(problem)) {
             log::warn!(target: ROW.name, "{}", problem.text);
         }
         self.problems = plan.problems;
