@@ -66,7 +66,9 @@ fuzz: ## hostile input against every decoder (nightly and cargo-fuzz; SECONDS_FU
 	@command -v cargo-fuzz >/dev/null || { echo "installing cargo-fuzz, which builds and runs the fuzzers"; \
 		$(CARGO) install --quiet --locked cargo-fuzz; }
 	cd fuzz && for target in $$($(CARGO) +nightly fuzz list); do \
-		$(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$(SECONDS_FUZZ) || exit 1; \
+		mkdir -p "target/found/$$target"; \
+		$(CARGO) +nightly fuzz run "$$target" "target/found/$$target" "corpus/$$target" -- \
+			-max_total_time=$(SECONDS_FUZZ) || exit 1; \
 	done
 
 clean: ## remove what was built
