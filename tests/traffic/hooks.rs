@@ -208,3 +208,15 @@ fn filters_that_somebody_removed_with_their_qdisc_are_put_back() {
     let said = daemon.stderr();
     assert!(said.contains("br-lan: another program has removed our filters"), "{said}");
 }
+
+#[test]
+fn a_filter_that_somebody_removed_in_one_direction_only_is_put_back() {
+    let lab = Lab::builder().hosts(1).build();
+    let daemon = setup(&lab).flags(&["-o", "traffic.attach=clsact"]).start();
+    daemon.wait_for(&attached("br-lan", "clsact"), 1.0);
+    lab.router.must(&["tc", "filter", "del", "dev", "br-lan", "ingress"]);
+    let back = || filters(&lab.router, "br-lan", "ingress").contains("gatemeter_").then_some(());
+    assert!(process::poll(PATIENCE, back).is_some(), "uploads are no longer counted, and nobody says so");
+    let (sent, _) = while_talking(&lab, || let_it_flow(&lab));
+    expect(&daemon, sent);
+}

@@ -131,11 +131,18 @@ pub fn detach_clsact(ifindex: u32, ifname: &str) -> io::Result<usize> {
     Ok(removed)
 }
 
-/// Whether one of our filters is on the interface.
+/// Whether one of our filters is on the interface, in whichever direction.
 pub fn has_clsact(ifindex: u32) -> bool {
-    Direction::BOTH
-        .iter()
-        .any(|direction| tc::filters(ifindex, direction.parent()).is_ok_and(|filters| filters.iter().any(is_ours)))
+    Direction::BOTH.into_iter().any(|direction| has_filter(ifindex, direction))
+}
+
+/// Whether our filters are on the interface in both directions, so that nothing goes by uncounted.
+pub fn counts_by_clsact(ifindex: u32) -> bool {
+    Direction::BOTH.into_iter().all(|direction| has_filter(ifindex, direction))
+}
+
+fn has_filter(ifindex: u32, direction: Direction) -> bool {
+    tc::filters(ifindex, direction.parent()).is_ok_and(|filters| filters.iter().any(is_ours))
 }
 
 /// Removes the clsact qdisc unless somebody's filter is still there; answers whether it did.

@@ -75,6 +75,8 @@ struct Traffic {
     hosts: Hosts,
     evicted: u64,
     interfaces: Interfaces,
+    /// Events were lost, so `interfaces` must be listed again. Kept here because listing may be cut short by a collection.
+    overrun: bool,
     /// Something of `interfaces` or the settings changed since the plan was carried out.
     unsettled: bool,
     attached: BTreeMap<u32, Attached>,
@@ -106,6 +108,7 @@ impl Traffic {
             hosts: Hosts::default(),
             evicted: 0,
             interfaces: Interfaces::default(),
+            overrun: false,
             unsettled: true,
             attached: BTreeMap::new(),
             problems: Vec::new(),
@@ -133,6 +136,7 @@ impl Traffic {
     async fn list_interfaces(&mut self) -> Result<()> {
         if let Some(Open::Accounting { route, .. }) = &mut self.open {
             self.interfaces = list(route).await?;
+            self.overrun = false;
             self.unsettled = true;
         }
         Ok(())
@@ -297,12 +301,13 @@ impl Traffic {
         unknown
     }
 
-    /// An interface whose filters are gone though it is still there: whoever deletes its clsact or ingress qdisc, as
-    /// traffic shapers do when they restart, deletes the filters of all. Nobody can do that to TCX links.
+    /// An interface that lost a filter of ours though it is still there: whoever deletes its clsact or ingress qdisc or
+    /// all filters of a direction, as traffic shapers do when they restart, deletes ours with them. Nobody can do that to
+    /// TCX links.
     fn robbed(&self) -> Option<&str> {
         let gone = |ifindex: &u32| {
             let there = |all: Vec<(u32, String)>| all.iter().any(|(index, _)| index == ifindex);
-            !hook::has_clsact(*ifindex) && interfaces().is_ok_and(there)
+            !hook::counts_by_clsact(*ifindex) && interfaces().is_ok_and(there)
         };
         let robbed = |(ifindex, attached): &(&u32, &Attached)| attached.hook == Hook::Clsact && gone(ifindex);
         self.attached.iter().find(robbed).map(|(_, attached)| attached.ifname.as_str())
@@ -351,8 +356,11 @@ impl Collector for Traffic {
             // What the kernel refused waits for the next collection; only changes are acted on here.
             loop {
                 let Some(Open::Accounting { route, .. }) = &mut self.open else { return std::future::pending().await };
-                let (interfaces, unsettled) = (&mut self.interfaces, &mut self.unsettled);
-                if route.wait(|event| *unsettled |= interfaces.apply(event)).await.is_err()
+                if !self.overrun {
+                    let (interfaces, unsettled) = (&mut self.interfaces, &mut self.unsettled);
+                    self.overrun = route.wait(|event| *unsettled |= interfaces.apply(event)).await.is_err();
+                }
+                if self.overrun
                     && let Err(error) = self.list_interfaces().await
                 {
                     return error;
