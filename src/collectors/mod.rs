@@ -3,6 +3,7 @@
 //! A collector is one row of [`ALL`] and one implementation of [`Collector`]; the [`crate::supervisor`] opens it, asks
 //! it for its figures when they are due, and deals with its failures.
 
+pub mod clients;
 pub mod traffic;
 
 use std::future::Future;

@@ -80,3 +80,26 @@ pub struct Settings {
     /// Time after its last confirmation for which a stale neighbour counts as online; none for ever.
     pub stale: Option<Duration>,
 }
+
+impl Settings {
+    /// Reads the section.
+    pub fn read(config: &Config) -> Result<Settings> {
+        let (_main, section) = (config.section(MAIN.kind), config.section(SECTION.kind));
+        Ok(Settings {
+            interval: section.get("interval").seconds(1, 86400)?,
+            subnets: Vec::new(),
+            accounting: section.get("accounting").choice(&[
+                ("set", Accounting::Set),
+                ("rules", Accounting::Rules),
+                ("conntrack", Accounting::Conntrack),
+                ("off", Accounting::Off),
+            ])?,
+            manage_rules: section.get("manage_rules").switch()?,
+            table: None,
+            chain: None,
+            max_clients: section.get("max_clients").number(1, 65535)?,
+            forget: section.get("forget").seconds(60, 315_360_000)?,
+            stale: Some(section.get("stale").seconds(0, 604_800)?).filter(|stale| !stale.is_zero()),
+        })
+    }
+}

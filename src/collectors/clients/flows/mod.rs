@@ -1,0 +1,1 @@
+//! Connections of LAN clients, as conntrack knows them.
