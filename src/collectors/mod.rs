@@ -4,6 +4,7 @@
 //! it for its figures when they are due, and deals with its failures.
 
 pub mod clients;
+mod interfaces;
 pub mod traffic;
 
 use std::future::Future;

@@ -42,13 +42,13 @@ use self::plan::{Attachment, Plan, Problem};
 use self::settings::Settings;
 use self::state::Hosts;
 use self::tables::{Tables, Uncounted};
-use super::{Collector, Finding, LocalFuture, Reload, Row};
+use super::{Collector, Finding, LocalFuture, Reload, Row, interfaces};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::lan::Interfaces;
 use crate::metrics::{LabelSet, Page};
 use crate::names::{Mac, Names};
-use crate::netlink::socket::{RouteSocket, Subject};
+use crate::netlink::socket::RouteSocket;
 use crate::sys::caps::{self, Capability};
 use crate::sys::interfaces::interfaces;
 use crate::sys::limits;
@@ -134,8 +134,8 @@ impl Traffic {
     }
 
     async fn list_interfaces(&mut self) -> Result<()> {
-        if let Some(Open::Accounting { route, .. }) = &mut self.open {
-            self.interfaces = list(route).await?;
+        if matches!(self.open, Some(Open::Accounting { .. })) {
+            self.interfaces = interfaces::now().await?;
             self.overrun = false;
             self.unsettled = true;
         }
@@ -459,7 +459,7 @@ fn check(config: &Config) -> Vec<Finding> {
     };
     let mut findings = doctor::findings(settings.pin_dir.as_deref());
     let mut traffic = Traffic::new(settings);
-    match smol::block_on(interfaces_now()) {
+    match smol::block_on(interfaces::now()) {
         Ok(interfaces) => traffic.interfaces = interfaces,
         Err(error) => {
             findings.push(Finding::broken(error.to_string()));
@@ -484,17 +484,4 @@ fn check(config: &Config) -> Vec<Finding> {
         _ => Finding::ok(format!("{known} host names are known")),
     });
     findings
-}
-
-async fn interfaces_now() -> Result<Interfaces> {
-    list(&mut RouteSocket::open()?).await
-}
-
-/// All interfaces, addresses and default routes there are now.
-async fn list(route: &mut RouteSocket) -> Result<Interfaces> {
-    let mut interfaces = Interfaces::default();
-    for subject in [Subject::Links, Subject::Addresses, Subject::Routes] {
-        route.list(subject, |event| _ = interfaces.apply(event)).await?;
-    }
-    Ok(interfaces)
 }
