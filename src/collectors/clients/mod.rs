@@ -2,5 +2,7 @@
 
 pub mod accounting;
 pub mod flows;
+pub mod presence;
+pub mod roster;
 pub mod settings;
 pub mod subnets;
