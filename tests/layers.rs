@@ -45,13 +45,12 @@ const CODECS: [&str; 8] = [
 ];
 
 /// What a codec has no use for: files, sockets, clocks, tasks.
-const IMPURE: [&str; 18] = [
+const IMPURE: [&str; 17] = [
     "std::fs",
     "std::io",
     "std::env",
     "std::process",
     "std::thread",
-    "std::time",
     "fs::",
     "File",
     "TcpStream",

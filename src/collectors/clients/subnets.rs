@@ -58,9 +58,11 @@ impl Lans {
         self.lans.iter().flat_map(|lan| &lan.prefixes).any(fits) && !self.own.contains(&addr)
     }
 
-    /// The name of an interface that is a LAN's.
-    pub fn ifname(&self, ifindex: u32) -> Option<&str> {
-        self.lans.iter().find(|lan| lan.ifindex == ifindex).map(|lan| lan.ifname.as_str())
+    /// The name of the interface an address is behind: that where it was seen, else that whose prefix it is in.
+    pub fn ifname_of(&self, addr: IpAddr, seen: Option<u32>) -> Option<&str> {
+        let seen = seen.and_then(|ifindex| self.lans.iter().find(|lan| lan.ifindex == ifindex));
+        let by_prefix = || self.lans.iter().find(|lan| lan.prefixes.iter().any(|prefix| prefix.contains(addr)));
+        seen.or_else(by_prefix).map(|lan| lan.ifname.as_str())
     }
 
     fn add(&mut self, subnet: &Subnet, interfaces: &Interfaces) {
