@@ -16,11 +16,13 @@ use std::path::{Path, PathBuf};
 
 use crate::config::source;
 
+pub mod directory;
 pub mod leases;
 pub mod mac;
 pub mod table;
 mod watched;
 
+pub use directory::Directory;
 pub use mac::Mac;
 use table::Table;
 use watched::{Outcome, Watched};
