@@ -17,11 +17,14 @@ pub mod subnets;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use smol::future::FutureExt as _;
+
 use super::{Collector, Finding, LocalFuture, Reload, Row, interfaces};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::metrics::Page;
-use crate::names::{Mac, Names};
+use crate::names::Mac;
+use crate::names::directory::Directory;
 use crate::sys::caps::Capability;
 use crate::sys::clock;
 use observer::Observer;
@@ -44,7 +47,7 @@ pub const ROW: Row = Row {
 /// The collector.
 struct Clients {
     settings: Settings,
-    names: Names,
+    names: Directory,
     roster: Roster,
     lans: Lans,
     open: Option<Observer>,
@@ -54,7 +57,7 @@ struct Clients {
 
 impl Clients {
     fn new(settings: Settings) -> Self {
-        let (names, roster) = (Names::new(settings.sources.clone()), Roster::new(rules(&settings)));
+        let (names, roster) = (Directory::new(settings.names.clone()), Roster::new(rules(&settings)));
         Clients { settings, names, roster, lans: Lans::default(), open: None, judged: None }
     }
 
@@ -86,7 +89,6 @@ impl Clients {
         let Some(observer) = &mut self.open else { return Err(not_open()) };
         observer.catch_up(&|addr| lans.is_client(addr)).await?;
         self.settle().await?;
-        self.names.refresh();
         let Some(observer) = &mut self.open else { return Err(not_open()) };
         let (now, lans) = (Instant::now(), &self.lans);
         if let (Some(stale), Some(before)) = (self.settings.stale, self.judged)
@@ -100,17 +102,26 @@ impl Clients {
             self.roster.neighbour(addr, ifindex, entry, now);
         }
         let _forgotten = self.roster.finish(now);
+        self.names.refresh(now);
+        for (addr, client) in self.roster.iter().filter(|(_, client)| client.online) {
+            self.names.learned(client.mac.map(Mac).as_ref(), &addr, now);
+        }
         self.write(page, now);
         Ok(())
     }
 
+    /// The hardware address of a client: as the neighbour table has it, else as it was known before a restart.
+    fn mac(&self, addr: IpAddr, client: &Client) -> Option<Mac> {
+        client.mac.map(Mac).or_else(|| self.names.mac_of(&addr))
+    }
+
     fn write(&self, page: &mut Page, now: Instant) {
-        let name = |addr: IpAddr, client: &Client| {
-            client.mac.and_then(|mac| self.names.by_mac(&Mac(mac))).or_else(|| self.names.by_addr(&addr))
-        };
+        let name = |addr: IpAddr, client: &Client| self.names.name(self.mac(addr, client).as_ref(), &addr);
+        let mac = |addr, client: &Client| self.mac(addr, client);
         let interface = |addr, client: &Client| self.lans.ifname_of(addr, client.ifindex).unwrap_or("");
         let context = report::Context {
             name: &name,
+            mac: &mac,
             interface: &interface,
             counts_bytes: self.settings.accounting != Accounting::Off,
             knows_flows: false,
@@ -140,7 +151,13 @@ impl Collector for Clients {
             loop {
                 let lans = &self.lans;
                 let Some(observer) = &mut self.open else { return std::future::pending().await };
-                if let Err(error) = observer.follow(&|addr| lans.is_client(addr)).await {
+                let is_client = |addr| lans.is_client(addr);
+                let observed = observer.follow(&is_client);
+                let named = async {
+                    self.names.work().await;
+                    Ok(())
+                };
+                if let Err(error) = observed.or(named).await {
                     return error;
                 }
                 if let Err(error) = self.settle().await {

@@ -16,6 +16,8 @@ const UNKNOWN: &str = "unknown";
 pub struct Context<'a> {
     /// The name of a client.
     pub name: &'a dyn Fn(IpAddr, &Client) -> Option<&'a str>,
+    /// The hardware address of a client.
+    pub mac: &'a dyn Fn(IpAddr, &Client) -> Option<Mac>,
     /// The interface a client is behind.
     pub interface: &'a dyn Fn(IpAddr, &Client) -> &'a str,
     /// Whether bytes are counted at all.
@@ -86,7 +88,7 @@ pub fn write(page: &mut Page, roster: &Roster, context: &Context<'_>) {
 fn labels(page: &mut Page, addr: IpAddr, client: &Client, context: &Context<'_>) -> Labels {
     let name = (context.name)(addr, client).unwrap_or(UNKNOWN);
     let (tx, rx) = (page.labels(&[&"tx", &addr, &name]), page.labels(&[&"rx", &addr, &name]));
-    let info = page.labels(&[&addr, &name, &Hardware(client.mac), &(context.interface)(addr, client)]);
+    let info = page.labels(&[&addr, &name, &Hardware((context.mac)(addr, client)), &(context.interface)(addr, client)]);
     Labels { tx, rx, client: page.labels(&[&addr, &name]), info }
 }
 
@@ -106,10 +108,10 @@ fn write_totals(page: &mut Page, roster: &Roster, context: &Context<'_>) {
 }
 
 /// A hardware address as a label; empty if it is not known.
-struct Hardware(Option<[u8; 6]>);
+struct Hardware(Option<Mac>);
 
 impl fmt::Display for Hardware {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |mac| Mac(mac).fmt(f))
+        self.0.map_or(Ok(()), |mac| mac.fmt(f))
     }
 }

@@ -4,16 +4,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::Config;
 use crate::config::schema::{MAIN, SectionSpec, list, option};
+use crate::config::{Config, Section};
 use crate::error::Result;
 use crate::names::Sources;
+use crate::names::directory;
 use crate::net::Cidr;
 
 /// Longest interface name the kernel takes (IFNAMSIZ less its NUL).
 const MAX_IFNAME: usize = 15;
 /// Longest name of a table or chain the kernel takes (NFT_NAME_MAXLEN less its NUL).
 const MAX_NFT_NAME: usize = 255;
+/// Where the system's name servers are written down.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Where name servers listen.
 const DNS_PORT: u16 = 53;
 
@@ -89,13 +92,7 @@ pub struct Settings {
     /// Time after its last confirmation for which a stale neighbour counts as online; none for ever.
     pub stale: Option<Duration>,
     /// Where names come from.
-    pub sources: Sources,
-    /// Where names outlive leases and restarts.
-    pub name_cache: Option<PathBuf>,
-    /// Whether names that no file has are asked for.
-    pub reverse_dns: bool,
-    /// Whom to ask; none: the servers of /etc/resolv.conf.
-    pub dns_servers: Vec<SocketAddr>,
+    pub names: directory::Settings,
 }
 
 impl Settings {
@@ -123,17 +120,7 @@ impl Settings {
             max_clients: section.get("max_clients").number(1, 65535)?,
             forget: section.get("forget").seconds(1, 315_360_000)?,
             stale: Some(section.get("stale").seconds(0, 604_800)?).filter(|stale| !stale.is_zero()),
-            sources: Sources {
-                uci_dir: main.get("uci_dir").path().unwrap_or_default(),
-                leases: section.get("leases").each(|path| Ok(PathBuf::from(path)))?,
-                hosts: section.get("hosts").each(|path| Ok(PathBuf::from(path)))?,
-            },
-            name_cache: match section.get("name_cache").text() {
-                "" => main.get("state_dir").path().map(|dir| dir.join("names")),
-                _ => section.get("name_cache").path(),
-            },
-            reverse_dns: section.get("reverse_dns").switch()?,
-            dns_servers: section.get("dns_server").each(dns_server)?,
+            names: names(main, section)?,
         };
         if settings.manage_rules && settings.accounting == Accounting::Rules {
             if settings.table.is_none() {
@@ -147,6 +134,26 @@ impl Settings {
         }
         Ok(settings)
     }
+}
+
+fn names(main: &Section, section: &Section) -> Result<directory::Settings> {
+    let paths = |option| section.get(option).each(|path| Ok(PathBuf::from(path)));
+    let reverse_dns = directory::ReverseDns {
+        servers: section.get("dns_server").each(dns_server)?,
+        resolv_conf: PathBuf::from(RESOLV_CONF),
+    };
+    Ok(directory::Settings {
+        sources: Sources {
+            uci_dir: main.get("uci_dir").path().unwrap_or_default(),
+            leases: paths("leases")?,
+            hosts: paths("hosts")?,
+        },
+        cache: match section.get("name_cache").text() {
+            "" => main.get("state_dir").path().map(|dir| dir.join("names")),
+            _ => section.get("name_cache").path(),
+        },
+        reverse_dns: section.get("reverse_dns").switch()?.then_some(reverse_dns),
+    })
 }
 
 fn subnet(text: &str) -> Result<Subnet, String> {
