@@ -155,11 +155,7 @@ impl Requests {
     }
 
     /// Sends, and reads all that the kernel has to say to it, which is there once sending returns.
-    fn ask(
-        &mut self,
-        datagram: &[u8],
-        mut each: impl FnMut(&Message<'_>) -> Result<(), Malformed>,
-    ) -> io::Result<()> {
+    fn ask(&mut self, datagram: &[u8], mut each: impl FnMut(&Message<'_>) -> Result<(), Malformed>) -> io::Result<()> {
         sys::send(&self.socket, datagram)?;
         loop {
             let got = match sys::receive(&self.socket, &mut self.buf) {
