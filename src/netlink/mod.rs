@@ -7,6 +7,7 @@
 
 pub mod build;
 pub mod neighbour;
+pub mod nftables;
 pub mod route;
 pub mod socket;
 pub mod tc;

@@ -1,6 +1,11 @@
 //! Bytes and packets of LAN clients, from whichever source the settings name. Sources are never added up.
 
+pub mod sets;
+
+use std::io;
 use std::net::IpAddr;
+
+use crate::error::Error;
 
 /// Which way a packet goes, seen from the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,4 +27,16 @@ pub struct Counter {
     pub bytes: u64,
     /// Packets; an aggregated one counts once.
     pub packets: u64,
+}
+
+/// A refusal of the kernel's, with what helps against it.
+fn refused(tried: &str, error: io::Error) -> Error {
+    let remedy = match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => "run as root or grant CAP_NET_ADMIN",
+        Some(libc::EINVAL | libc::EOPNOTSUPP | libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT) => {
+            "the kernel lacks nf_tables: install kmod-nft-core, or set clients.accounting to conntrack or off"
+        }
+        _ => return Error::io(tried, error),
+    };
+    Error::io(tried, error).remedy(remedy)
 }

@@ -1,0 +1,221 @@
+//! What our table looks like: four sets of counters, and one chain whose rules say which packets are whose.
+//!
+//! The chain is on the forward hook behind the firewall's own filter, so what that drops is not counted. As nft shows
+//! it, with one LAN:
+//! ```text
+//! table inet gatemeter {
+//!     comment "gatemeter: bytes of LAN clients"
+//!     set tx4 { type ipv4_addr; size 4096; flags dynamic; counter }
+//!     ...
+//!     chain acct {
+//!         type filter hook forward priority filter + 10; policy accept;
+//!         iifname "br-lan" ip saddr 192.168.1.0/24 update @tx4 { ip saddr }
+//!         oifname "br-lan" ip daddr 192.168.1.0/24 update @rx4 { ip daddr }
+//!         meta nfproto ipv4 return
+//!         iifname "br-lan" ip6 saddr 2001:db8::/64 update @tx6 { ip6 saddr }
+//!         oifname "br-lan" ip6 daddr 2001:db8::/64 update @rx6 { ip6 daddr }
+//!     }
+//! }
+//! ```
+//! A packet meets the rules of its family only, and of those one for each LAN prefix and direction; each ends at its
+//! second comparison unless the interface is the right one. Only addresses of a LAN's own prefixes get into a set, so
+//! neither forged nor passing ones fill it.
+
+use std::net::IpAddr;
+
+use super::super::Direction;
+use crate::collectors::clients::subnets::Lan;
+use crate::net::Cidr;
+use crate::netlink::nftables::batch::{Batch, HOOK_FORWARD, NewSet, Place};
+use crate::netlink::nftables::expression::{Meta, SECOND};
+use crate::netlink::nftables::{Count, Expression, Family, SET_EVAL, read};
+
+/// Our table's family and name.
+pub const FAMILY: Family = Family::Inet;
+pub const TABLE: &str = "gatemeter";
+/// What nft shows of the table, and what we know it by.
+pub const COMMENT: &str = "gatemeter: bytes of LAN clients";
+pub const CHAIN: &str = "acct";
+/// Behind NF_IP_PRI_FILTER, which is 0.
+pub const PRIORITY: i32 = 10;
+/// A transaction is sent when it has grown to this many bytes: the socket's buffer is a few times as large.
+const BATCH_BYTES: usize = 48 * 1024;
+
+/// One of the four sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kind {
+    pub name: &'static str,
+    pub direction: Direction,
+    /// As a packet has it.
+    family: Family,
+    /// What nft takes the keys for.
+    key_type: u32,
+    pub key_length: u32,
+    /// Where the client's address is in the IP header.
+    offset: u32,
+}
+
+/// How many sets there are.
+pub const SETS: usize = 4;
+
+pub static KINDS: [Kind; SETS] = [
+    Kind { name: "tx4", direction: Direction::Tx, family: Family::Ip, key_type: 7, key_length: 4, offset: 12 },
+    Kind { name: "rx4", direction: Direction::Rx, family: Family::Ip, key_type: 7, key_length: 4, offset: 16 },
+    Kind { name: "tx6", direction: Direction::Tx, family: Family::Ip6, key_type: 8, key_length: 16, offset: 8 },
+    Kind { name: "rx6", direction: Direction::Rx, family: Family::Ip6, key_type: 8, key_length: 16, offset: 24 },
+];
+
+impl Kind {
+    /// Whether this address can be one of its keys.
+    pub fn takes(&self, addr: IpAddr) -> bool {
+        addr.is_ipv4() == (self.family == Family::Ip)
+    }
+
+    /// Whether a set of this name is as we make them.
+    pub fn fits(&self, set: &read::Set, size: u32) -> bool {
+        set.flags == SET_EVAL && set.key_length == self.key_length && set.counts && set.size == size
+    }
+
+    /// Whether the elements of a set can be taken over.
+    pub fn has_our_elements(&self, set: &read::Set) -> bool {
+        set.key_length == self.key_length && set.counts
+    }
+}
+
+/// The address that is a key.
+pub fn address(key: &[u8]) -> Option<IpAddr> {
+    let v4 = || <[u8; 4]>::try_from(key).ok().map(IpAddr::from);
+    let v6 = || <[u8; 16]>::try_from(key).ok().map(IpAddr::from);
+    v4().or_else(v6)
+}
+
+/// An address as a key.
+pub fn key(addr: IpAddr) -> Vec<u8> {
+    octets(addr)
+}
+
+/// The rules for these LANs, in order.
+pub fn rules(lans: &[Lan]) -> Vec<Vec<Expression>> {
+    let mut wanted: Vec<(&str, Cidr)> =
+        lans.iter().flat_map(|lan| lan.prefixes.iter().map(|prefix| (lan.ifname.as_str(), *prefix))).collect();
+    wanted.sort();
+    wanted.dedup();
+    // A prefix inside another would count its packets twice. Sorted by address and length, that other is before it.
+    let all = wanted.clone();
+    let inside = |(ifname, prefix): (&str, Cidr)| {
+        let wider = |other: Cidr| other.prefix_len() < prefix.prefix_len() && other.contains(prefix.addr());
+        all.iter().any(|(name, other)| *name == ifname && wider(*other))
+    };
+    wanted.retain(|pair| !inside(*pair));
+    let of = |family: Family| {
+        let wanted = &wanted;
+        KINDS.iter().filter(move |kind| kind.family == family).flat_map(move |kind| {
+            let own = wanted.iter().filter(move |(_, prefix)| kind.takes(prefix.addr()));
+            own.map(move |(ifname, prefix)| rule(kind, ifname, *prefix))
+        })
+    };
+    let mut rules: Vec<_> = of(Family::Ip).collect();
+    rules.push(vec![Expression::Meta(Meta::Family), Expression::equals([Family::Ip as u8]), Expression::Return]);
+    rules.extend(of(Family::Ip6));
+    rules
+}
+
+fn rule(kind: &Kind, ifname: &str, prefix: Cidr) -> Vec<Expression> {
+    let device = if kind.direction == Direction::Tx { Meta::InputName } else { Meta::OutputName };
+    // The family first: it is one byte, and without it the bytes of the header would mean something else.
+    let mut rule = vec![
+        Expression::Meta(Meta::Family),
+        Expression::equals([kind.family as u8]),
+        Expression::Meta(device),
+        Expression::ifname(ifname),
+        Expression::Network { offset: kind.offset, length: kind.key_length },
+    ];
+    let whole = prefix.prefix_len() == mask_of_all(prefix).1;
+    if whole {
+        rule.push(Expression::equals(octets(prefix.addr())));
+    } else if prefix.prefix_len() > 0 {
+        // The address itself stays in the first register, for the set.
+        rule.push(Expression::Mask(mask(prefix)));
+        rule.push(Expression::Equals { register: SECOND, value: octets(prefix.addr()) });
+    }
+    rule.push(Expression::Update(kind.name));
+    rule
+}
+
+/// An address of all ones of the prefix's family, and how many bits that has.
+fn mask_of_all(prefix: Cidr) -> (IpAddr, u8) {
+    match prefix.addr() {
+        IpAddr::V4(_) => ([0xff; 4].into(), 32),
+        IpAddr::V6(_) => ([0xff; 16].into(), 128),
+    }
+}
+
+fn mask(prefix: Cidr) -> Vec<u8> {
+    let (all, bits) = mask_of_all(prefix);
+    Cidr::new(all, prefix.prefix_len().min(bits)).map_or_else(|_| octets(all), |mask| octets(mask.addr()))
+}
+
+fn octets(addr: IpAddr) -> Vec<u8> {
+    match addr {
+        IpAddr::V4(addr) => addr.octets().to_vec(),
+        IpAddr::V6(addr) => addr.octets().to_vec(),
+    }
+}
+
+/// Transactions that follow each other: one, unless there is very much to write.
+#[derive(Debug, Default)]
+pub struct Batches {
+    done: Vec<Vec<u8>>,
+    open: Batch,
+}
+
+impl Batches {
+    /// The transaction that is written to.
+    pub fn next(&mut self) -> &mut Batch {
+        if self.open.bytes() > BATCH_BYTES {
+            self.done.push(std::mem::take(&mut self.open).finish());
+        }
+        &mut self.open
+    }
+
+    /// All of them, to be sent in order.
+    pub fn finish(mut self) -> Vec<Vec<u8>> {
+        if !self.open.is_empty() {
+            self.done.push(self.open.finish());
+        }
+        self.done
+    }
+
+    /// The sets, for `size` elements each.
+    pub fn sets(&mut self, size: u32) {
+        for (kind, id) in KINDS.iter().zip(1..) {
+            let set = NewSet { name: kind.name, id, key_type: kind.key_type, key_length: kind.key_length, size };
+            self.next().counting_set(FAMILY, TABLE, set);
+        }
+    }
+
+    /// Elements with what they have counted.
+    pub fn elements(&mut self, kind: &Kind, elements: &[(Vec<u8>, Count)]) {
+        for part in elements.chunks(100) {
+            self.next().elements(FAMILY, TABLE, kind.name, part);
+        }
+    }
+
+    /// The chain, without rules.
+    pub fn chain(&mut self) {
+        self.next().forward_chain(FAMILY, TABLE, CHAIN, PRIORITY);
+    }
+
+    /// These rules behind those of the chain.
+    pub fn rules(&mut self, rules: &[Vec<Expression>]) {
+        for rule in rules {
+            // All in one transaction: with half of the rules, half of the clients would go uncounted.
+            self.open.rule(FAMILY, (TABLE, CHAIN), Place::Last, None, rule);
+        }
+    }
+}
+
+/// Whether a chain is the base chain that we make.
+pub fn chain_fits(chain: &read::Chain) -> bool {
+    chain.hook == Some((HOOK_FORWARD, PRIORITY))
+}
