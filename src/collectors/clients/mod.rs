@@ -12,6 +12,7 @@ pub mod presence;
 mod report;
 pub mod roster;
 pub mod settings;
+mod source;
 pub mod subnets;
 
 use std::net::IpAddr;
@@ -30,6 +31,7 @@ use crate::sys::clock;
 use observer::Observer;
 use roster::{Client, Roster, Rules};
 use settings::{Accounting, SECTION, Settings};
+use source::Source;
 use subnets::Lans;
 
 /// This collector as the rest of the program sees it.
@@ -50,60 +52,101 @@ struct Clients {
     names: Directory,
     roster: Roster,
     lans: Lans,
-    open: Option<Observer>,
+    open: Option<Open>,
+    /// The LANs have changed since the source was told.
+    unapplied: bool,
+    /// The LANs have changed since the neighbours were listed.
+    unlisted: bool,
     /// When presence was last judged.
     judged: Option<Instant>,
+}
+
+/// What is read and followed.
+struct Open {
+    observer: Observer,
+    source: Source,
 }
 
 impl Clients {
     fn new(settings: Settings) -> Self {
         let (names, roster) = (Directory::new(settings.names.clone()), Roster::new(rules(&settings)));
-        Clients { settings, names, roster, lans: Lans::default(), open: None, judged: None }
+        Clients {
+            settings,
+            names,
+            roster,
+            lans: Lans::default(),
+            open: None,
+            unapplied: false,
+            unlisted: false,
+            judged: None,
+        }
     }
 
-    async fn open(&mut self) -> Result<()> {
-        self.open = Some(Observer::open().await?);
+    async fn open(&mut self, source: Source) -> Result<()> {
+        self.open = Some(Open { observer: Observer::open().await?, source });
         self.settle().await
     }
 
-    /// Makes everything fit the LAN as it is now.
+    /// Makes everything fit the LAN as it is now. What is interrupted or fails is done by the next call.
     async fn settle(&mut self) -> Result<()> {
-        let Some(observer) = &mut self.open else { return Ok(()) };
-        if !observer.has_changed() {
-            return Ok(());
+        let Some(Open { observer, source }) = &mut self.open else { return Ok(()) };
+        if observer.has_changed() {
+            let lans = Lans::find(&self.settings.subnets, &observer.interfaces);
+            for problem in lans.problems.iter().filter(|problem| !self.lans.problems.contains(problem)) {
+                log::warn!(target: ROW.name, "{problem}");
+            }
+            if lans.lans != self.lans.lans {
+                log::info!(target: ROW.name, "{lans}");
+                self.unapplied = true;
+            }
+            self.unlisted |= lans != self.lans;
+            self.lans = lans;
         }
-        let lans = Lans::find(&self.settings.subnets, &observer.interfaces);
-        if lans == self.lans {
-            return Ok(());
-        }
-        for problem in lans.problems.iter().filter(|problem| !self.lans.problems.contains(problem)) {
-            log::warn!(target: ROW.name, "{problem}");
-        }
-        self.lans = lans;
         let lans = &self.lans;
-        observer.list_neighbours(&|addr| lans.is_client(addr)).await
+        if self.unapplied {
+            source.apply(&lans.lans).await?;
+            self.unapplied = false;
+        }
+        if self.unlisted {
+            observer.list_neighbours(&|addr| lans.is_client(addr)).await?;
+            self.unlisted = false;
+        }
+        Ok(())
     }
 
     async fn collect(&mut self, page: &mut Page) -> Result<()> {
         let lans = &self.lans;
-        let Some(observer) = &mut self.open else { return Err(not_open()) };
+        let Some(Open { observer, .. }) = &mut self.open else { return Err(not_open()) };
         observer.catch_up(&|addr| lans.is_client(addr)).await?;
         self.settle().await?;
-        let Some(observer) = &mut self.open else { return Err(not_open()) };
+        if self.lans.lans.is_empty() {
+            return Err(no_lan(&self.lans));
+        }
+        let Some(Open { observer, source }) = &mut self.open else { return Err(not_open()) };
         let (now, lans) = (Instant::now(), &self.lans);
+        let is_client = |addr| lans.is_client(addr);
         if let (Some(stale), Some(before)) = (self.settings.stale, self.judged)
             && observer.presence.expired(before, now, stale)
         {
-            observer.list_neighbours(&|addr| lans.is_client(addr)).await?;
+            observer.list_neighbours(&is_client).await?;
         }
         self.judged = Some(now);
         self.roster.begin();
+        let roster = &mut self.roster;
+        source
+            .read(|counter| {
+                if is_client(counter.addr) {
+                    roster.count(counter, now)
+                }
+            })
+            .await?;
         for (addr, ifindex, entry) in observer.presence.iter() {
-            self.roster.neighbour(addr, ifindex, entry, now);
+            roster.neighbour(addr, ifindex, entry, now);
         }
-        let _forgotten = self.roster.finish(now);
+        let forgotten = roster.finish(now);
+        source.forget(&forgotten, |addr| roster.contains(addr))?;
         self.names.refresh(now);
-        for (addr, client) in self.roster.iter().filter(|(_, client)| client.online) {
+        for (addr, client) in roster.iter().filter(|(_, client)| client.online) {
             self.names.learned(client.mac.map(Mac).as_ref(), &addr, now);
         }
         self.write(page, now);
@@ -139,7 +182,18 @@ impl Collector for Clients {
     }
 
     fn open(&mut self) -> LocalFuture<'_, Result<()>> {
-        Box::pin(Clients::open(self))
+        Box::pin(async {
+            let source = Source::open(&self.settings).await?;
+            Clients::open(self, source).await
+        })
+    }
+
+    fn open_once(&mut self) -> LocalFuture<'_, Result<()>> {
+        Box::pin(async {
+            self.names.read_only();
+            let source = Source::open_once(&self.settings).await?;
+            Clients::open(self, source).await
+        })
     }
 
     fn collect<'a>(&'a mut self, page: &'a mut Page) -> LocalFuture<'a, Result<()>> {
@@ -150,14 +204,15 @@ impl Collector for Clients {
         Box::pin(async {
             loop {
                 let lans = &self.lans;
-                let Some(observer) = &mut self.open else { return std::future::pending().await };
+                let Some(Open { observer, source }) = &mut self.open else { return std::future::pending().await };
                 let is_client = |addr| lans.is_client(addr);
                 let observed = observer.follow(&is_client);
+                let repaired = source.changed();
                 let named = async {
                     self.names.work().await;
                     Ok(())
                 };
-                if let Err(error) = observed.or(named).await {
+                if let Err(error) = observed.or(repaired).or(named).await {
                     return error;
                 }
                 if let Err(error) = self.settle().await {
@@ -185,6 +240,17 @@ fn rules(settings: &Settings) -> Rules {
 
 fn not_open() -> Error {
     Error::failed("measure clients", "the collector is not open")
+}
+
+/// Nothing to measure: what was asked for is not there, or nothing looks like a LAN.
+fn no_lan(lans: &Lans) -> Error {
+    match lans.problems.first() {
+        Some(problem) => Error::failed("measure clients", problem.clone()),
+        None => Error::failed("measure clients", "no LAN interface was found").remedy(
+            "name it, as in -o clients.subnet=192.168.1.0/24/br-lan; a bridged access point routes nothing, \
+             so measure on the router",
+        ),
+    }
 }
 
 fn check(config: &Config) -> Vec<Finding> {

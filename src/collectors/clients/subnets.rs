@@ -1,6 +1,7 @@
 //! Which interfaces and prefixes are the LAN's: settings and the interface table enter, [`Lans`] leaves.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::settings::Subnet;
@@ -125,6 +126,21 @@ impl Lans {
         }
         lan.prefixes.push(prefix);
         lan.prefixes = outermost(std::mem::take(&mut lan.prefixes));
+    }
+}
+
+impl fmt::Display for Lans {
+    /// For people: who is a client where.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.lans.is_empty() {
+            return f.write_str("there is no LAN now");
+        }
+        for (index, lan) in self.lans.iter().enumerate() {
+            let between = if index == 0 { "clients are on" } else { ", and on" };
+            write!(f, "{between} {} in", lan.ifname)?;
+            lan.prefixes.iter().try_for_each(|prefix| write!(f, " {prefix}"))?;
+        }
+        Ok(())
     }
 }
 
