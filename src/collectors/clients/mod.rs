@@ -5,6 +5,7 @@
 //! whose addresses are clients' at all.
 
 pub mod accounting;
+mod doctor;
 pub mod flows;
 mod metrics;
 mod observer;
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use smol::future::FutureExt as _;
 
-use super::{Collector, Finding, LocalFuture, Reload, Row, interfaces};
+use super::{Collector, LocalFuture, Reload, Row};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::metrics::Page;
@@ -42,8 +43,8 @@ pub const ROW: Row = Row {
     capabilities: &[Capability::NetAdmin],
     prepare: |_| {},
     build: |config| Ok(Box::new(Clients::new(Settings::read(config)?))),
-    check,
-    clean: |_| Ok(Vec::new()),
+    check: doctor::check,
+    clean: doctor::clean,
 };
 
 /// The collector.
@@ -57,6 +58,10 @@ struct Clients {
     unapplied: bool,
     /// The LANs have changed since the neighbours were listed.
     unlisted: bool,
+    /// Other subnets are asked for since the LANs were found.
+    resettled: bool,
+    /// Clients that were dropped for it, whose counters are to be removed.
+    dropped: Vec<IpAddr>,
     /// When presence was last judged.
     judged: Option<Instant>,
 }
@@ -78,6 +83,8 @@ impl Clients {
             open: None,
             unapplied: false,
             unlisted: false,
+            resettled: false,
+            dropped: Vec::new(),
             judged: None,
         }
     }
@@ -90,7 +97,7 @@ impl Clients {
     /// Makes everything fit the LAN as it is now. What is interrupted or fails is done by the next call.
     async fn settle(&mut self) -> Result<()> {
         let Some(Open { observer, source }) = &mut self.open else { return Ok(()) };
-        if observer.has_changed() {
+        if observer.has_changed() || self.resettled {
             let lans = Lans::find(&self.settings.subnets, &observer.interfaces);
             for problem in lans.problems.iter().filter(|problem| !self.lans.problems.contains(problem)) {
                 log::warn!(target: ROW.name, "{problem}");
@@ -103,6 +110,9 @@ impl Clients {
             self.lans = lans;
         }
         let lans = &self.lans;
+        if std::mem::take(&mut self.resettled) {
+            self.dropped.extend(self.roster.retain(|addr| lans.is_client(addr)));
+        }
         if self.unapplied {
             source.apply(&lans.lans).await?;
             self.unapplied = false;
@@ -143,7 +153,8 @@ impl Clients {
         for (addr, ifindex, entry) in observer.presence.iter() {
             roster.neighbour(addr, ifindex, entry, now);
         }
-        let forgotten = roster.finish(now);
+        let mut forgotten = roster.finish(now);
+        forgotten.append(&mut self.dropped);
         source.forget(&forgotten, |addr| roster.contains(addr))?;
         self.names.refresh(now);
         for (addr, client) in roster.iter().filter(|(_, client)| client.online) {
@@ -223,8 +234,25 @@ impl Collector for Clients {
     }
 
     fn reconfigure(&mut self, config: &Config) -> Result<Reload> {
-        let _ = Settings::read(config)?;
-        Ok(Reload::Rebuild)
+        let new = Settings::read(config)?;
+        let old = &self.settings;
+        let counts_by = |settings: &Settings| {
+            let Settings { accounting, manage_rules, max_clients, .. } = *settings;
+            (accounting, manage_rules, max_clients, settings.table.clone(), settings.chain.clone())
+        };
+        if counts_by(&new) != counts_by(old) {
+            return Ok(Reload::Rebuild);
+        }
+        if new.names != old.names {
+            self.names.save(Instant::now());
+            self.names = Directory::new(new.names.clone());
+        }
+        if new.subnets != old.subnets {
+            self.resettled = true;
+        }
+        self.roster.set_rules(rules(&new));
+        self.settings = new;
+        Ok(Reload::Done)
     }
 }
 
@@ -251,17 +279,4 @@ fn no_lan(lans: &Lans) -> Error {
              so measure on the router",
         ),
     }
-}
-
-fn check(config: &Config) -> Vec<Finding> {
-    let settings = match Settings::read(config) {
-        Ok(settings) => settings,
-        Err(error) => return vec![Finding::broken(error.to_string())],
-    };
-    let lans = match smol::block_on(interfaces::now()) {
-        Ok(interfaces) => Lans::find(&settings.subnets, &interfaces),
-        Err(error) => return vec![Finding::broken(error.to_string())],
-    };
-    let _ = lans;
-    Vec::new()
 }

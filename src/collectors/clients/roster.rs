@@ -283,9 +283,11 @@ impl Roster {
         self.clients.contains_key(&addr)
     }
 
-    /// Drops every client that `keep` refuses, as when the LAN has changed.
-    pub fn retain(&mut self, keep: impl Fn(IpAddr) -> bool) {
+    /// Drops every client that `keep` refuses, and returns their addresses.
+    pub fn retain(&mut self, keep: impl Fn(IpAddr) -> bool) -> Vec<IpAddr> {
+        let dropped: Vec<_> = self.clients.keys().copied().filter(|addr| !keep(*addr)).collect();
         self.clients.retain(|addr, _| keep(*addr));
+        dropped
     }
 }
 
