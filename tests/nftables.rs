@@ -17,3 +17,5 @@ mod common;
 
 #[path = "nftables/counting.rs"]
 mod counting;
+#[path = "nftables/lifetime.rs"]
+mod lifetime;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use gatemeter::collectors::clients::accounting::sets::{Options, Sets};
-use gatemeter::collectors::clients::accounting::{Counter, Direction};
+use gatemeter::collectors::clients::accounting::{Counter, Direction, doctor};
 use gatemeter::collectors::clients::subnets::Lan;
 use gatemeter::error::Result;
 
@@ -67,4 +67,47 @@ pub fn nft(node: &Node, commands: &str) {
 /// Our table as nft lists it.
 pub fn listing(node: &Node) -> String {
     node.must(&["nft", "list", "table", "inet", "gatemeter"])
+}
+
+/// Follows changes until one was mended.
+pub fn mended(sets: &mut Sets) {
+    let late = async {
+        smol::Timer::after(process::LIMIT).await;
+        panic!("nothing is mended");
+    };
+    smol::block_on(smol::future::or(sets.changed(), late)).unwrap();
+}
+
+/// A listing without the addresses and their counts.
+pub fn without_elements(listing: &str) -> String {
+    let mut inside = false;
+    let keep = |line: &&str| {
+        let starts = line.trim_start().starts_with("elements = {");
+        let keep = !inside && !starts;
+        inside = (inside || starts) && !line.trim_end().ends_with('}');
+        keep
+    };
+    listing.lines().filter(keep).map(|line| format!("{line}\n")).collect()
+}
+
+/// `gatemeter clean` in the router, as far as sets go.
+pub fn doctor_clean(lab: &Lab) -> Result<Option<String>> {
+    lab.router.enter(doctor::clean_sets)
+}
+
+/// Follows changes until `ready`, however long that takes within reason.
+pub fn follow_until(sets: &mut Sets, ready: impl Fn() -> bool) {
+    let looking = async {
+        let deadline = std::time::Instant::now() + process::LIMIT;
+        while !ready() {
+            assert!(std::time::Instant::now() < deadline, "it does not come to that");
+            smol::Timer::after(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let following = async {
+        loop {
+            sets.changed().await.unwrap();
+        }
+    };
+    smol::block_on(smol::future::or(looking, following));
 }

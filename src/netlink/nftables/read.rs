@@ -191,8 +191,25 @@ pub fn set(message: &Message<'_>) -> Result<Option<Set>, Malformed> {
 }
 
 /// Reads the elements of a part of a set and calls `each` for those with a counter. One part may be empty.
-pub fn elements(message: &Message<'_>, mut each: impl FnMut(&[u8], Count)) -> Result<(), Malformed> {
-    let Some((_, body)) = of_kind(message, kind::NEW_ELEMENT)? else { return Ok(()) };
+pub fn elements(message: &Message<'_>, each: impl FnMut(&[u8], Count)) -> Result<(), Malformed> {
+    match of_kind(message, kind::NEW_ELEMENT)? {
+        Some((_, body)) => element_list(body, each),
+        None => Ok(()),
+    }
+}
+
+/// Reads the event that elements of a set were removed and calls `each` for those with a counter, which says what it
+/// had counted; returns the set.
+pub fn removed_elements<'a>(
+    message: &Message<'a>,
+    each: impl FnMut(&[u8], Count),
+) -> Result<Option<&'a [u8]>, Malformed> {
+    let Some((_, body)) = of_kind(message, kind::DELETE_ELEMENT)? else { return Ok(None) };
+    element_list(body, each)?;
+    Ok(nested(body, element::LIST_SET).map(until_nul))
+}
+
+fn element_list(body: &[u8], mut each: impl FnMut(&[u8], Count)) -> Result<(), Malformed> {
     for list in known(body).filter(|attribute| attribute.kind == element::LIST_ELEMENTS) {
         for entry in known(list.value).filter(|attribute| attribute.kind == LIST_ENTRY) {
             let (mut key, mut count) = (None, None);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_io::Timer;
 
+use crate::netlink::Message;
 use crate::netlink::nftables::read::{self, Change};
 use crate::netlink::nftables::{self, Family};
 use crate::netlink::transport::Events;
@@ -47,8 +48,9 @@ impl Watch {
     }
 
     /// Waits until something about the table is doubtful, which it stays until that is dealt with. Sleeps while nobody
-    /// changes the ruleset, and wakes at most ten times a second otherwise. Safe to be dropped while it waits.
-    pub async fn doubt(&mut self) -> io::Result<Doubt> {
+    /// changes the ruleset, and wakes at most ten times a second otherwise. Safe to be dropped while it waits. What is
+    /// told of removed elements goes to `removed`.
+    pub async fn doubt(&mut self, mut removed: impl FnMut(&Message<'_>)) -> io::Result<Doubt> {
         loop {
             if let Some(until) = self.quiet_until {
                 Timer::at(until).await;
@@ -62,7 +64,7 @@ impl Watch {
             }
             self.events.readable().await?;
             self.quiet_until = Some(Instant::now() + QUIET);
-            self.take_in();
+            self.take_in(&mut removed);
             // The first event is acted upon at once, and those of the time after it together.
             if self.table_changed {
                 return Ok(Doubt::Table);
@@ -75,15 +77,25 @@ impl Watch {
         self.table_changed = false;
     }
 
-    /// Takes in the events that are there and notes what they make doubtful.
-    fn take_in(&mut self) {
+    /// Takes in the events of what we did ourselves, which make no element doubtful. They are there once we have done it.
+    pub fn pass_over(&mut self) {
+        let elements = self.elements;
+        self.take_in(|_| {});
+        self.elements = elements;
+    }
+
+    /// Takes in the events that are there, without waiting, and notes what they make doubtful.
+    pub fn take_in(&mut self, mut removed: impl FnMut(&Message<'_>)) {
         let (mut changed, mut elements) = (false, false);
         let taken = self.events.drain(EVENTS_AT_ONCE, |message| {
             if let Some(Change::In { family, table, elements_removed }) = read::change(message)?
                 && family == Some(self.family)
                 && table == self.table.as_bytes()
             {
-                elements |= elements_removed;
+                if elements_removed {
+                    elements = true;
+                    removed(message);
+                }
                 changed |= !elements_removed;
             }
             Ok(())

@@ -105,7 +105,7 @@ impl Manager {
     pub async fn wait(&mut self) -> Result<()> {
         // Elements are of no interest: the loss of some is no reason to look.
         self.watch.elements = false;
-        self.watch.doubt().await.map(drop).map_err(|error| Error::io("follow changes of nftables", error))
+        self.watch.doubt(|_| {}).await.map(drop).map_err(|error| Error::io("follow changes of nftables", error))
     }
 
     /// Makes what is missing, with what it had counted, and removes what is of no use any more; true if that took a

@@ -152,8 +152,12 @@ impl Sets {
                 Answer::Unknown(error) | Answer::Refused(error) => return Err(refused(TRIED, error)),
             }
         }
+        if keeper.unfinished {
+            self.ledger.settle();
+            self.ledger.made(true);
+        }
         (keeper.fresh, keeper.unfinished, keeper.new_rules) = (true, false, false);
-        self.ledger.settle();
+        keeper.watch.pass_over();
         Ok(true)
     }
 }

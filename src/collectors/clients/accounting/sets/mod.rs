@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::netlink::Message;
 use crate::netlink::nftables::batch::Batch;
 use crate::netlink::nftables::read;
-use crate::netlink::nftables::{self, Expression};
+use crate::netlink::nftables::{self, Count, Expression};
 use crate::netlink::transport::Requests;
 
 /// How often a change is tried anew when others change the ruleset at the same time.
@@ -146,7 +146,7 @@ impl Sets {
     pub async fn read(&mut self, mut each: impl FnMut(Counter)) -> Result<()> {
         for _ in 0..TRIES {
             match self.read_sets(&mut each).await {
-                Ok(()) => return self.mend().await,
+                Ok(()) => return self.mend(&mut each),
                 Err(error) if error.kind() == io::ErrorKind::NotFound && self.keeper.is_some() => {
                     self.ensure().await?;
                 }
@@ -157,6 +157,9 @@ impl Sets {
     }
 
     async fn read_sets(&mut self, each: &mut impl FnMut(Counter)) -> io::Result<()> {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.watch.take_in(told(&mut self.ledger));
+        }
         self.ledger.begin();
         for (set, kind) in KINDS.iter().enumerate() {
             for _ in 0..DUMP_TRIES {
@@ -180,7 +183,7 @@ impl Sets {
     }
 
     /// Puts back, after a reading, what others took from the elements.
-    async fn mend(&mut self) -> Result<()> {
+    fn mend(&mut self, each: &mut impl FnMut(Counter)) -> Result<()> {
         let Some(keeper) = &mut self.keeper else { return Ok(()) };
         let mut batches = Batches::default();
         for (set, addr, count) in self.ledger.restarted() {
@@ -189,14 +192,27 @@ impl Sets {
             let batch = batches.next();
             batch.delete_element(FAMILY, TABLE, kind.name, &key).elements(FAMILY, TABLE, kind.name, &[(key, count)]);
         }
-        if std::mem::take(&mut keeper.watch.elements) {
-            for (set, kind) in KINDS.iter().enumerate() {
-                layout::add_elements(&mut batches, kind, &self.ledger.missing(set));
+        let missing = std::mem::take(&mut keeper.watch.elements);
+        for (set, kind) in KINDS.iter().enumerate().filter(|_| missing) {
+            let gone: Vec<_> = self.ledger.missing(set).collect();
+            for (addr, Count { bytes, packets }) in &gone {
+                each(Counter { addr: *addr, direction: kind.direction, bytes: *bytes, packets: *packets });
             }
+            let gone: Vec<_> = gone.into_iter().map(|(addr, count)| (layout::key(addr), count)).collect();
+            layout::add_elements(&mut batches, kind, &gone);
+        }
+        let batches = batches.finish();
+        if batches.is_empty() {
+            return Ok(());
         }
         // A refusal is no failure: the next reading finds the same.
-        if batches.finish().iter().all(|batch| matches!(commit(&mut keeper.owner, batch), Answer::Done)) {
+        let done = batches.iter().all(|batch| matches!(commit(&mut keeper.owner, batch), Answer::Done));
+        keeper.watch.pass_over();
+        if done {
             self.ledger.settle();
+            if missing {
+                self.ledger.made(false);
+            }
         }
         Ok(())
     }
@@ -252,6 +268,7 @@ impl Sets {
                 self.ledger.remove(*set, *addr);
             }
         }
+        keeper.watch.pass_over();
         Ok(())
     }
 
@@ -282,7 +299,11 @@ impl Sets {
     pub async fn changed(&mut self) -> Result<()> {
         loop {
             let Some(keeper) = &mut self.keeper else { return std::future::pending().await };
-            let doubt = keeper.watch.doubt().await.map_err(|error| Error::io("follow changes of nftables", error))?;
+            let doubt = keeper
+                .watch
+                .doubt(told(&mut self.ledger))
+                .await
+                .map_err(|error| Error::io("follow changes of nftables", error))?;
             if doubt == Doubt::Table && self.ensure().await? {
                 return Ok(());
             }
@@ -295,6 +316,22 @@ impl Sets {
 
 /// What we try, as it reads after "cannot".
 pub(super) const TRIED: &str = "count LAN clients with nftables";
+
+/// What becomes of the event that elements were removed.
+fn told(ledger: &mut Ledger) -> impl FnMut(&Message<'_>) {
+    |message| {
+        let mut gone = |name: &[u8], key: &[u8], last| {
+            let set = KINDS.iter().position(|kind| kind.name.as_bytes() == name);
+            if let (Some(set), Some(addr)) = (set, layout::address(key)) {
+                ledger.removed(set, addr, last);
+            }
+        };
+        // The set's name comes with the elements, so they are read twice.
+        if let Ok(Some(name)) = read::removed_elements(message, |_, _| {}) {
+            let _ = read::removed_elements(message, |key, last| gone(name, key, last));
+        }
+    }
+}
 
 /// What there is of our table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
