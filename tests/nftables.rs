@@ -15,5 +15,13 @@ mod lab;
 #[path = "nftables/common.rs"]
 mod common;
 
+#[path = "nftables/conflicts.rs"]
+mod conflicts;
 #[path = "nftables/counting.rs"]
 mod counting;
+#[path = "nftables/lifetime.rs"]
+mod lifetime;
+#[path = "nftables/limits.rs"]
+mod limits;
+#[path = "nftables/rules.rs"]
+mod rules;

@@ -37,6 +37,15 @@ pub struct NewSet {
     pub size: u32,
 }
 
+/// What is said about a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said<'a> {
+    /// What nft shows as its comment.
+    Comment(&'a str),
+    /// Something of another type, which nft keeps to itself.
+    Other(u8, &'a str),
+}
+
 /// Where a rule goes in its chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -95,7 +104,7 @@ impl Batch {
         let message = self.message(kind::NEW_TABLE, CREATE, family);
         message.text(table::NAME, name).be32(table::FLAGS, flags);
         if let Some(comment) = comment {
-            message.attribute(table::USERDATA, &comment_data(comment));
+            message.attribute(table::USERDATA, &user_data(&[Said::Comment(comment)]));
         }
         self
     }
@@ -107,19 +116,31 @@ impl Batch {
     }
 
     /// Makes a base chain for forwarded packets that lets all pass, or leaves the same one as it is.
-    pub fn forward_chain(&mut self, family: Family, table: &str, name: &str, priority: i32) -> &mut Self {
+    pub fn forward_chain(
+        &mut self,
+        family: Family,
+        table: &str,
+        name: &str,
+        priority: i32,
+        comment: Option<&str>,
+    ) -> &mut Self {
         let message = self.message(kind::NEW_CHAIN, CREATE, family);
         message.text(chain::TABLE, table).text(chain::NAME, name);
         message.nested(chain::HOOK, |hook| {
             hook.be32(chain::HOOK_NUMBER, HOOK_FORWARD).be32(chain::HOOK_PRIORITY, priority as u32);
         });
         message.be32(chain::POLICY, ACCEPT).text(chain::TYPE, "filter");
+        if let Some(comment) = comment {
+            message.attribute(chain::USERDATA, &user_data(&[Said::Comment(comment)]));
+        }
         self
     }
 
     /// Makes a chain that others jump to, or leaves the one that is there.
-    pub fn chain(&mut self, family: Family, table: &str, name: &str) -> &mut Self {
-        self.message(kind::NEW_CHAIN, CREATE, family).text(chain::TABLE, table).text(chain::NAME, name);
+    pub fn chain(&mut self, family: Family, table: &str, name: &str, comment: &str) -> &mut Self {
+        let message = self.message(kind::NEW_CHAIN, CREATE, family);
+        message.text(chain::TABLE, table).text(chain::NAME, name);
+        message.attribute(chain::USERDATA, &user_data(&[Said::Comment(comment)]));
         self
     }
 
@@ -175,7 +196,7 @@ impl Batch {
         family: Family,
         (table, chain): (&str, &str),
         place: Place,
-        comment: Option<&str>,
+        said: &[Said<'_>],
         expressions: &[Expression],
     ) -> &mut Self {
         let flags = if place == Place::Last { CREATE | APPEND } else { CREATE };
@@ -186,8 +207,8 @@ impl Batch {
                 expression.write_entry(list);
             }
         });
-        if let Some(comment) = comment {
-            message.attribute(rule::USERDATA, &comment_data(comment));
+        if !said.is_empty() {
+            message.attribute(rule::USERDATA, &user_data(said));
         }
         self
     }
@@ -218,12 +239,19 @@ fn write_key(entry: &mut Datagram, key: &[u8]) {
     });
 }
 
-/// User data of one entry: type, length, and the text with the NUL that ends it.
-fn comment_data(comment: &str) -> Vec<u8> {
-    let text = comment.as_bytes();
-    let text = text.get(..MAX_COMMENT_BYTES).unwrap_or(text);
-    let mut data = vec![COMMENT, text.len() as u8 + 1];
-    data.extend_from_slice(text);
-    data.push(0);
+/// User data: entries of a type, a length, and a value.
+fn user_data(said: &[Said<'_>]) -> Vec<u8> {
+    let mut data = Vec::new();
+    for said in said {
+        let (kind, text) = match said {
+            Said::Comment(text) => (COMMENT, text),
+            Said::Other(kind, text) => (*kind, text),
+        };
+        let text = text.as_bytes();
+        let text = text.get(..MAX_COMMENT_BYTES).unwrap_or(text);
+        data.extend_from_slice(&[kind, text.len() as u8 + 1]);
+        data.extend_from_slice(text);
+        data.push(0);
+    }
     data
 }

@@ -51,6 +51,7 @@ mod kind {
 mod table {
     pub const NAME: u16 = 1;
     pub const FLAGS: u16 = 2;
+    pub const USE: u16 = 3;
     pub const HANDLE: u16 = 4;
     pub const USERDATA: u16 = 6;
     pub const OWNER: u16 = 7;
@@ -63,7 +64,9 @@ mod chain {
     pub const NAME: u16 = 3;
     pub const HOOK: u16 = 4;
     pub const POLICY: u16 = 5;
+    pub const USE: u16 = 6;
     pub const TYPE: u16 = 7;
+    pub const USERDATA: u16 = 12;
     pub const HOOK_NUMBER: u16 = 1;
     pub const HOOK_PRIORITY: u16 = 2;
 }

@@ -25,15 +25,21 @@ pub struct Table<'a> {
     pub owner: Option<u32>,
     /// Its number, which no other table ever has.
     pub handle: u64,
+    /// Chains, sets and the like in it.
+    pub users: u32,
     /// Its comment.
     pub comment: Option<&'a [u8]>,
 }
 
 /// A chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Chain {
+pub struct Chain<'a> {
     /// Its number in its table.
     pub handle: u64,
+    /// Rules in it, and rules and elements that lead to it.
+    pub users: u32,
+    /// Its comment.
+    pub comment: Option<&'a [u8]>,
     /// Hook and priority of a base chain.
     pub hook: Option<(u32, i32)>,
 }
@@ -123,12 +129,13 @@ pub enum Change<'a> {
 /// Reads a table.
 pub fn table<'a>(message: &Message<'a>) -> Result<Option<Table<'a>>, Malformed> {
     let Some((_, body)) = of_kind(message, kind::NEW_TABLE)? else { return Ok(None) };
-    let mut found = Table { flags: 0, owner: None, handle: 0, comment: None };
+    let mut found = Table { flags: 0, owner: None, handle: 0, users: 0, comment: None };
     for attribute in known(body) {
         match attribute.kind {
             table::FLAGS => found.flags = number(attribute, "table flags")?,
             table::OWNER => found.owner = Some(number(attribute, "table owner")?),
             table::HANDLE => found.handle = long(attribute, "table handle")?,
+            table::USE => found.users = number(attribute, "table use")?,
             table::USERDATA => found.comment = entry(attribute.value, COMMENT).map(until_nul),
             _ => {}
         }
@@ -137,12 +144,14 @@ pub fn table<'a>(message: &Message<'a>) -> Result<Option<Table<'a>>, Malformed> 
 }
 
 /// Reads a chain.
-pub fn chain(message: &Message<'_>) -> Result<Option<Chain>, Malformed> {
+pub fn chain<'a>(message: &Message<'a>) -> Result<Option<Chain<'a>>, Malformed> {
     let Some((_, body)) = of_kind(message, kind::NEW_CHAIN)? else { return Ok(None) };
-    let mut found = Chain { handle: 0, hook: None };
+    let mut found = Chain { handle: 0, users: 0, comment: None, hook: None };
     for attribute in known(body) {
         match attribute.kind {
             chain::HANDLE => found.handle = long(attribute, "chain handle")?,
+            chain::USE => found.users = number(attribute, "chain use")?,
+            chain::USERDATA => found.comment = entry(attribute.value, COMMENT).map(until_nul),
             chain::HOOK => {
                 let (mut hook, mut priority) = (0, 0);
                 for attribute in known(attribute.value) {
@@ -182,8 +191,25 @@ pub fn set(message: &Message<'_>) -> Result<Option<Set>, Malformed> {
 }
 
 /// Reads the elements of a part of a set and calls `each` for those with a counter. One part may be empty.
-pub fn elements(message: &Message<'_>, mut each: impl FnMut(&[u8], Count)) -> Result<(), Malformed> {
-    let Some((_, body)) = of_kind(message, kind::NEW_ELEMENT)? else { return Ok(()) };
+pub fn elements(message: &Message<'_>, each: impl FnMut(&[u8], Count)) -> Result<(), Malformed> {
+    match of_kind(message, kind::NEW_ELEMENT)? {
+        Some((_, body)) => element_list(body, each),
+        None => Ok(()),
+    }
+}
+
+/// Reads the event that elements of a set were removed and calls `each` for those with a counter, which says what it
+/// had counted; returns the set.
+pub fn removed_elements<'a>(
+    message: &Message<'a>,
+    each: impl FnMut(&[u8], Count),
+) -> Result<Option<&'a [u8]>, Malformed> {
+    let Some((_, body)) = of_kind(message, kind::DELETE_ELEMENT)? else { return Ok(None) };
+    element_list(body, each)?;
+    Ok(nested(body, element::LIST_SET).map(until_nul))
+}
+
+fn element_list(body: &[u8], mut each: impl FnMut(&[u8], Count)) -> Result<(), Malformed> {
     for list in known(body).filter(|attribute| attribute.kind == element::LIST_ELEMENTS) {
         for entry in known(list.value).filter(|attribute| attribute.kind == LIST_ENTRY) {
             let (mut key, mut count) = (None, None);
@@ -245,15 +271,14 @@ impl<'a> Rule<'a> {
         })
     }
 
-    /// The chain that it jumps to, if it does so for every packet.
-    pub fn jumps_always(&self) -> Option<&'a [u8]> {
-        // A rule that also counts jumps for every packet nevertheless.
-        let mut others = entries(self.expressions).filter(|expression| name(expression) != b"counter");
-        let only = others.next().filter(|expression| name(expression) == b"immediate")?;
-        let verdict = nested(nested(nested(only, DATA)?, IMMEDIATE_DATA)?, DATA_VERDICT)?;
-        let code = known(verdict).find(|attribute| attribute.kind == VERDICT_CODE)?;
-        let jumps = number(code, "verdict") == Ok(JUMP as u32) && others.next().is_none();
-        nested(verdict, VERDICT_CHAIN).filter(|_| jumps).map(until_nul)
+    /// The chain that it jumps to.
+    pub fn jumps_to(&self) -> Option<&'a [u8]> {
+        entries(self.expressions).filter(|expression| name(expression) == b"immediate").find_map(|expression| {
+            let verdict = nested(nested(nested(expression, DATA)?, IMMEDIATE_DATA)?, DATA_VERDICT)?;
+            let code = known(verdict).find(|attribute| attribute.kind == VERDICT_CODE)?;
+            let jumps = number(code, "verdict") == Ok(JUMP as u32);
+            nested(verdict, VERDICT_CHAIN).filter(|_| jumps).map(until_nul)
+        })
     }
 }
 

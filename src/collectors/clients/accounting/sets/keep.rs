@@ -2,8 +2,10 @@
 
 use std::io;
 
-use super::kernel::{Answer, Seen, commit, look};
-use super::layout::{Batches, CHAIN, COMMENT, FAMILY, KINDS, TABLE, address, chain_fits};
+use super::super::COMMENT;
+use super::super::transaction::{Answer, Batches, commit};
+use super::kernel::{Seen, look};
+use super::layout::{CHAIN, FAMILY, KINDS, TABLE, add_chain, add_elements, add_rules, add_sets, address};
 use super::{Keeper, Sets, TRIED, TRIES, not_ours, refused};
 use crate::error::{Error, Result};
 use crate::netlink::Message;
@@ -57,7 +59,8 @@ impl Sets {
             if batches.is_empty() {
                 let Some(keeper) = &mut self.keeper else { return Ok(false) };
                 keeper.made = seen;
-                (keeper.fresh, keeper.suspect) = (false, false);
+                keeper.fresh = false;
+                keeper.watch.settled();
                 return Ok(changed);
             }
             changed |= self.send(&batches)?;
@@ -104,13 +107,13 @@ impl Sets {
         }
         let flags = if self.options.protect { TABLE_OWNER | TABLE_PERSIST } else { 0 };
         batches.next().table(FAMILY, TABLE, flags, Some(COMMENT));
-        batches.sets(self.options.max_clients);
+        add_sets(&mut batches, self.options.max_clients);
         for (set, kind) in KINDS.iter().enumerate() {
-            batches.elements(kind, &self.ledger.elements(set, self.options.max_clients));
+            add_elements(&mut batches, kind, &self.ledger.elements(set, self.options.max_clients));
         }
         // Last, since from then on packets add elements.
-        batches.chain();
-        batches.rules(keeper.rules.as_deref().unwrap_or_default());
+        add_chain(&mut batches);
+        add_rules(&mut batches, keeper.rules.as_deref().unwrap_or_default());
         batches
     }
 
@@ -118,7 +121,7 @@ impl Sets {
     fn mend_chain(&self, seen: Option<&Seen>, batches: &mut Batches) {
         let Some(keeper) = &self.keeper else { return };
         let chain = seen.and_then(|seen| seen.chain);
-        let fits = chain.as_ref().is_some_and(chain_fits);
+        let fits = chain.is_some_and(|chain| chain.fits);
         if fits && keeper.rules.is_none() {
             return;
         }
@@ -129,9 +132,9 @@ impl Sets {
             if chain.is_some() {
                 batches.next().delete_chain(FAMILY, TABLE, CHAIN);
             }
-            batches.chain();
+            add_chain(batches);
         }
-        batches.rules(keeper.rules.as_deref().unwrap_or_default());
+        add_rules(batches, keeper.rules.as_deref().unwrap_or_default());
     }
 
     /// Sends transactions in order, as far as they are not refused; true if all were done.
@@ -149,8 +152,12 @@ impl Sets {
                 Answer::Unknown(error) | Answer::Refused(error) => return Err(refused(TRIED, error)),
             }
         }
+        if keeper.unfinished {
+            self.ledger.settle();
+            self.ledger.made(true);
+        }
         (keeper.fresh, keeper.unfinished, keeper.new_rules) = (true, false, false);
-        self.ledger.settle();
+        keeper.watch.pass_over();
         Ok(true)
     }
 }
@@ -187,7 +194,7 @@ fn step(keeper: &Keeper, seen: Option<&Seen>, size: u32, protect: bool) -> Resul
         log::warn!(target: "clients", "the nftables table inet {TABLE} lacks sets; it is made again");
         return Ok(Step::ReadAndBuild);
     }
-    let chain = seen.chain.as_ref().is_some_and(chain_fits);
+    let chain = seen.chain.is_some_and(|chain| chain.fits);
     let rules = match (&keeper.rules, made) {
         _ if keeper.new_rules => false,
         (None, _) => true,

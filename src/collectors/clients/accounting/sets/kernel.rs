@@ -1,11 +1,12 @@
-//! What the kernel has of our table, and what it says to our transactions.
+//! What the kernel has of our table.
 
 use std::io;
 
-use super::layout::{CHAIN, COMMENT, FAMILY, KINDS, SETS, TABLE, chain_fits};
-use crate::netlink::nftables::read::{self, Chain, Set};
+use super::super::{COMMENT, there};
+use super::layout::{CHAIN, FAMILY, KINDS, SETS, TABLE, chain_fits};
+use crate::netlink::nftables::read::{self, Set};
 use crate::netlink::nftables::{self, TABLE_OWNER, TABLE_PERSIST};
-use crate::netlink::transport::{Refusal, Requests};
+use crate::netlink::transport::Requests;
 
 /// A table of our name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,11 +17,19 @@ pub struct Seen {
     /// Whether its comment is ours; `None` if it has none.
     comment: Option<bool>,
     /// The chain of our name.
-    pub chain: Option<Chain>,
+    pub chain: Option<SeenChain>,
     /// The sets of our names.
     pub sets: [Option<Set>; SETS],
     /// The handles of the chain's rules.
     pub rules: Vec<u64>,
+}
+
+/// A chain of our name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeenChain {
+    handle: u64,
+    /// Whether it is the base chain that we make.
+    pub fits: bool,
 }
 
 impl Seen {
@@ -32,7 +41,7 @@ impl Seen {
             let known = |(kind, set): (&super::layout::Kind, &Option<Set>)| {
                 set.as_ref().is_some_and(|set| kind.has_our_elements(set))
             };
-            sets.into_iter().all(known) && self.chain.as_ref().is_some_and(chain_fits)
+            sets.into_iter().all(known) && self.chain.is_some_and(|chain| chain.fits)
         })
     }
 
@@ -83,7 +92,7 @@ pub async fn look(requests: &mut Requests) -> io::Result<Option<Seen>> {
     }
     let sequence = requests.next_sequence();
     there(requests.get(&nftables::get_chain(sequence, FAMILY, TABLE, CHAIN), |message| {
-        seen.chain = read::chain(message)?;
+        seen.chain = read::chain(message)?.map(|chain| SeenChain { handle: chain.handle, fits: chain_fits(&chain) });
         Ok(())
     }))?;
     let (rules, dump) =
@@ -95,46 +104,4 @@ pub async fn look(requests: &mut Requests) -> io::Result<Option<Seen>> {
     };
     there(requests.dump(dump, each).await.map(drop))?;
     Ok(Some(seen))
-}
-
-/// Takes "there is none" for an answer.
-fn there(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
-}
-
-/// What the kernel said to a transaction.
-#[derive(Debug)]
-pub enum Answer {
-    /// All was done.
-    Done,
-    /// Nothing was done, because something had changed in between: look again.
-    Changed,
-    /// Nothing was done: it does not know what it was asked for.
-    Unknown(io::Error),
-    /// Nothing was done, for this reason.
-    Refused(io::Error),
-}
-
-/// Sends a transaction.
-pub fn commit(requests: &mut Requests, batch: &[u8]) -> Answer {
-    match requests.change(batch) {
-        Ok(refusals) => answer(&refusals),
-        Err(error) => Answer::Refused(error),
-    }
-}
-
-/// The reason that counts: one that looking again does not cure comes before others.
-fn answer(refusals: &[Refusal]) -> Answer {
-    const CHANGED: [i32; 6] = [libc::ENOENT, libc::EEXIST, libc::EBUSY, libc::EAGAIN, libc::EINTR, libc::ERESTART];
-    if refusals.is_empty() {
-        return Answer::Done;
-    }
-    match refusals.iter().find(|refusal| !CHANGED.contains(&refusal.errno)) {
-        None => Answer::Changed,
-        Some(refusal) if matches!(refusal.errno, libc::EINVAL | libc::EOPNOTSUPP) => Answer::Unknown(refusal.error()),
-        Some(refusal) => Answer::Refused(refusal.error()),
-    }
 }

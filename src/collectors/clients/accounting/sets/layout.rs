@@ -23,23 +23,18 @@
 
 use std::net::IpAddr;
 
-use super::super::Direction;
+use super::super::transaction::Batches;
+use super::super::{Direction, PRIORITY};
 use crate::collectors::clients::subnets::Lan;
 use crate::net::Cidr;
-use crate::netlink::nftables::batch::{Batch, HOOK_FORWARD, NewSet, Place};
+use crate::netlink::nftables::batch::{HOOK_FORWARD, NewSet, Place};
 use crate::netlink::nftables::expression::{Meta, SECOND};
 use crate::netlink::nftables::{Count, Expression, Family, SET_EVAL, read};
 
 /// Our table's family and name.
 pub const FAMILY: Family = Family::Inet;
 pub const TABLE: &str = "gatemeter";
-/// What nft shows of the table, and what we know it by.
-pub const COMMENT: &str = "gatemeter: bytes of LAN clients";
 pub const CHAIN: &str = "acct";
-/// Behind NF_IP_PRI_FILTER, which is 0.
-pub const PRIORITY: i32 = 10;
-/// A transaction is sent when it has grown to this many bytes: the socket's buffer is a few times as large.
-const BATCH_BYTES: usize = 48 * 1024;
 
 /// One of the four sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,56 +157,31 @@ fn octets(addr: IpAddr) -> Vec<u8> {
     }
 }
 
-/// Transactions that follow each other: one, unless there is very much to write.
-#[derive(Debug, Default)]
-pub struct Batches {
-    done: Vec<Vec<u8>>,
-    open: Batch,
+/// Adds the sets to a transaction, for `size` elements each.
+pub fn add_sets(batches: &mut Batches, size: u32) {
+    for (kind, id) in KINDS.iter().zip(1..) {
+        let set = NewSet { name: kind.name, id, key_type: kind.key_type, key_length: kind.key_length, size };
+        batches.next().counting_set(FAMILY, TABLE, set);
+    }
 }
 
-impl Batches {
-    /// The transaction that is written to.
-    pub fn next(&mut self) -> &mut Batch {
-        if self.open.bytes() > BATCH_BYTES {
-            self.done.push(std::mem::take(&mut self.open).finish());
-        }
-        &mut self.open
+/// Adds elements with what they have counted.
+pub fn add_elements(batches: &mut Batches, kind: &Kind, elements: &[(Vec<u8>, Count)]) {
+    for part in elements.chunks(100) {
+        batches.next().elements(FAMILY, TABLE, kind.name, part);
     }
+}
 
-    /// All of them, to be sent in order.
-    pub fn finish(mut self) -> Vec<Vec<u8>> {
-        if !self.open.is_empty() {
-            self.done.push(self.open.finish());
-        }
-        self.done
-    }
+/// Adds the chain, without rules.
+pub fn add_chain(batches: &mut Batches) {
+    batches.next().forward_chain(FAMILY, TABLE, CHAIN, PRIORITY, None);
+}
 
-    /// The sets, for `size` elements each.
-    pub fn sets(&mut self, size: u32) {
-        for (kind, id) in KINDS.iter().zip(1..) {
-            let set = NewSet { name: kind.name, id, key_type: kind.key_type, key_length: kind.key_length, size };
-            self.next().counting_set(FAMILY, TABLE, set);
-        }
-    }
-
-    /// Elements with what they have counted.
-    pub fn elements(&mut self, kind: &Kind, elements: &[(Vec<u8>, Count)]) {
-        for part in elements.chunks(100) {
-            self.next().elements(FAMILY, TABLE, kind.name, part);
-        }
-    }
-
-    /// The chain, without rules.
-    pub fn chain(&mut self) {
-        self.next().forward_chain(FAMILY, TABLE, CHAIN, PRIORITY);
-    }
-
-    /// These rules behind those of the chain.
-    pub fn rules(&mut self, rules: &[Vec<Expression>]) {
-        for rule in rules {
-            // All in one transaction: with half of the rules, half of the clients would go uncounted.
-            self.open.rule(FAMILY, (TABLE, CHAIN), Place::Last, None, rule);
-        }
+/// Adds rules behind those of the chain.
+pub fn add_rules(batches: &mut Batches, rules: &[Vec<Expression>]) {
+    for rule in rules {
+        // All in one transaction: with half of the rules, half of the clients would go uncounted.
+        batches.same().rule(FAMILY, (TABLE, CHAIN), Place::Last, &[], rule);
     }
 }
 

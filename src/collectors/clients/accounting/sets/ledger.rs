@@ -14,6 +14,8 @@ struct Entry {
     seen: u32,
     /// Readings since it last changed.
     idle: u32,
+    /// It was removed: if it is there, it counts anew.
+    removed: bool,
 }
 
 /// The elements of the four sets.
@@ -36,8 +38,8 @@ impl Ledger {
     pub fn note(&mut self, set: usize, addr: IpAddr, now: Count) -> Count {
         let Some(entries) = self.sets.get_mut(set) else { return now };
         let reading = self.reading;
-        let entry = entries.entry(addr).or_insert(Entry { count: now, seen: reading, idle: 0 });
-        if now.bytes < entry.count.bytes || now.packets < entry.count.packets {
+        let entry = entries.entry(addr).or_insert(Entry { count: now, seen: reading, idle: 0, removed: false });
+        if entry.removed || now.bytes < entry.count.bytes || now.packets < entry.count.packets {
             let all = entry.count + now;
             entry.seen = reading;
             self.restarted.insert((set, addr), all);
@@ -62,14 +64,31 @@ impl Ledger {
         for ((set, addr), count) in self.restarted.drain() {
             if let Some(entry) = self.sets.get_mut(set).and_then(|entries| entries.get_mut(&addr)) {
                 entry.count = count;
+                entry.removed = false;
             }
         }
     }
 
+    /// Somebody removed an element, which had counted this much.
+    pub fn removed(&mut self, set: usize, addr: IpAddr, last: Count) {
+        if let Some(entry) = self.sets.get_mut(set).and_then(|entries| entries.get_mut(&addr)) {
+            entry.count.bytes = entry.count.bytes.max(last.bytes);
+            entry.count.packets = entry.count.packets.max(last.packets);
+            entry.removed = true;
+        }
+    }
+
+    /// Every element, or those that the last reading did not meet, were made with what they had counted.
+    pub fn made(&mut self, all: bool) {
+        let reading = self.reading;
+        let entries = self.sets.iter_mut().flat_map(HashMap::values_mut);
+        entries.filter(|entry| all || entry.seen != reading).for_each(|entry| entry.removed = false);
+    }
+
     /// The elements of a set that the last reading did not meet.
-    pub fn missing(&self, set: usize) -> Vec<(Vec<u8>, Count)> {
+    pub fn missing(&self, set: usize) -> impl Iterator<Item = (IpAddr, Count)> {
         let entries = self.sets.get(set).into_iter().flatten();
-        entries.filter(|(_, entry)| entry.seen != self.reading).map(|(addr, entry)| (key(*addr), entry.count)).collect()
+        entries.filter(|(_, entry)| entry.seen != self.reading).map(|(addr, entry)| (*addr, entry.count))
     }
 
     /// All elements of a set with all they have counted, at most `size`; if it has more, those that were idle longest are left out, and forgotten.

@@ -13,32 +13,25 @@ mod ledger;
 use std::io;
 use std::net::IpAddr;
 use std::os::unix::net::UnixListener;
-use std::time::{Duration, Instant};
 
-use async_io::Timer;
-
-use self::kernel::{Answer, Seen, commit, look};
-use self::layout::{Batches, FAMILY, KINDS, SETS, TABLE};
+use self::kernel::{Seen, look};
+use self::layout::{FAMILY, KINDS, SETS, TABLE};
 use self::ledger::Ledger;
-use super::{Counter, Direction, refused};
+use super::transaction::{Answer, Batches, commit};
+use super::watch::{Doubt, Watch};
+use super::{Counter, Direction, refused, single};
 use crate::collectors::clients::subnets::Lan;
 use crate::error::{Error, Result};
 use crate::netlink::Message;
 use crate::netlink::nftables::batch::Batch;
-use crate::netlink::nftables::read::{self, Change};
-use crate::netlink::nftables::{self, Expression};
-use crate::netlink::transport::{Events, Requests};
+use crate::netlink::nftables::read;
+use crate::netlink::nftables::{self, Count, Expression};
+use crate::netlink::transport::Requests;
 
 /// How often a change is tried anew when others change the ruleset at the same time.
 const TRIES: u32 = 20;
 /// How often a dump is repeated that was interrupted by a change.
 const DUMP_TRIES: u32 = 4;
-/// Room for unread events, as the kernel counts it. If they do not fit we look all the same, so little is enough.
-const EVENT_BYTES: libc::c_int = 64 * 1024;
-/// Datagrams of events taken in at once.
-const EVENTS_AT_ONCE: usize = 256;
-/// Time after events in which further ones are left to gather: others may change their sets all the time.
-const QUIET: Duration = Duration::from_millis(100);
 /// Readings without a packet after which what is not a client may be evicted.
 const IDLE_READINGS: u32 = 3;
 
@@ -79,7 +72,7 @@ struct Keeper {
     _single: UnixListener,
     /// The socket that owns the table. Nothing is dumped through it: a dump that is given up costs the socket.
     owner: Requests,
-    events: Events,
+    watch: Watch,
     /// The rules that there shall be; before [`Sets::apply`], those that there are.
     rules: Option<Vec<Vec<Expression>>>,
     /// The rules are not yet those that there shall be.
@@ -90,32 +83,23 @@ struct Keeper {
     fresh: bool,
     /// The table is being made and may lack elements.
     unfinished: bool,
-    /// Something may have changed since we last looked.
-    suspect: bool,
-    /// Elements may have been removed.
-    elements_suspect: bool,
-    quiet_until: Option<Instant>,
 }
 
 impl Sets {
     /// Opens the table for the one daemon of this network namespace: takes it over with its counts, or makes it.
     /// What is counted is said by [`Sets::apply`].
     pub async fn open(options: Options) -> Result<Sets> {
-        let single = single()?;
+        let single = single(TRIED)?;
         let open = || Requests::open(libc::NETLINK_NETFILTER).map_err(|error| refused(TRIED, error));
-        let events = Events::open(libc::NETLINK_NETFILTER, nftables::GROUP, EVENT_BYTES);
         let keeper = Keeper {
             _single: single,
             owner: open()?,
-            events: events.map_err(|error| refused(TRIED, error))?,
+            watch: Watch::open(FAMILY, TABLE).map_err(|error| refused(TRIED, error))?,
             rules: None,
             new_rules: false,
             made: None,
             fresh: false,
             unfinished: false,
-            suspect: false,
-            elements_suspect: false,
-            quiet_until: None,
         };
         let mut sets =
             Sets { options, reader: open()?, keeper: Some(keeper), ledger: Ledger::default(), fill_was_told: false };
@@ -162,7 +146,7 @@ impl Sets {
     pub async fn read(&mut self, mut each: impl FnMut(Counter)) -> Result<()> {
         for _ in 0..TRIES {
             match self.read_sets(&mut each).await {
-                Ok(()) => return self.mend().await,
+                Ok(()) => return self.mend(&mut each),
                 Err(error) if error.kind() == io::ErrorKind::NotFound && self.keeper.is_some() => {
                     self.ensure().await?;
                 }
@@ -173,6 +157,9 @@ impl Sets {
     }
 
     async fn read_sets(&mut self, each: &mut impl FnMut(Counter)) -> io::Result<()> {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.watch.take_in(told(&mut self.ledger));
+        }
         self.ledger.begin();
         for (set, kind) in KINDS.iter().enumerate() {
             for _ in 0..DUMP_TRIES {
@@ -196,7 +183,7 @@ impl Sets {
     }
 
     /// Puts back, after a reading, what others took from the elements.
-    async fn mend(&mut self) -> Result<()> {
+    fn mend(&mut self, each: &mut impl FnMut(Counter)) -> Result<()> {
         let Some(keeper) = &mut self.keeper else { return Ok(()) };
         let mut batches = Batches::default();
         for (set, addr, count) in self.ledger.restarted() {
@@ -205,14 +192,27 @@ impl Sets {
             let batch = batches.next();
             batch.delete_element(FAMILY, TABLE, kind.name, &key).elements(FAMILY, TABLE, kind.name, &[(key, count)]);
         }
-        if std::mem::take(&mut keeper.elements_suspect) {
-            for (set, kind) in KINDS.iter().enumerate() {
-                batches.elements(kind, &self.ledger.missing(set));
+        let missing = std::mem::take(&mut keeper.watch.elements);
+        for (set, kind) in KINDS.iter().enumerate().filter(|_| missing) {
+            let gone: Vec<_> = self.ledger.missing(set).collect();
+            for (addr, Count { bytes, packets }) in &gone {
+                each(Counter { addr: *addr, direction: kind.direction, bytes: *bytes, packets: *packets });
             }
+            let gone: Vec<_> = gone.into_iter().map(|(addr, count)| (layout::key(addr), count)).collect();
+            layout::add_elements(&mut batches, kind, &gone);
+        }
+        let batches = batches.finish();
+        if batches.is_empty() {
+            return Ok(());
         }
         // A refusal is no failure: the next reading finds the same.
-        if batches.finish().iter().all(|batch| matches!(commit(&mut keeper.owner, batch), Answer::Done)) {
+        let done = batches.iter().all(|batch| matches!(commit(&mut keeper.owner, batch), Answer::Done));
+        keeper.watch.pass_over();
+        if done {
             self.ledger.settle();
+            if missing {
+                self.ledger.made(false);
+            }
         }
         Ok(())
     }
@@ -268,6 +268,7 @@ impl Sets {
                 self.ledger.remove(*set, *addr);
             }
         }
+        keeper.watch.pass_over();
         Ok(())
     }
 
@@ -298,19 +299,15 @@ impl Sets {
     pub async fn changed(&mut self) -> Result<()> {
         loop {
             let Some(keeper) = &mut self.keeper else { return std::future::pending().await };
-            if let Some(until) = keeper.quiet_until {
-                Timer::at(until).await;
-                keeper.quiet_until = None;
-            }
-            if !keeper.suspect && !keeper.elements_suspect {
-                keeper.events.readable().await.map_err(|error| Error::io("follow changes of nftables", error))?;
-                keeper.quiet_until = Some(Instant::now() + QUIET);
-                keeper.take_events();
-            }
-            if keeper.suspect && self.ensure().await? {
+            let doubt = keeper
+                .watch
+                .doubt(told(&mut self.ledger))
+                .await
+                .map_err(|error| Error::io("follow changes of nftables", error))?;
+            if doubt == Doubt::Table && self.ensure().await? {
                 return Ok(());
             }
-            if self.keeper.as_ref().is_some_and(|keeper| keeper.elements_suspect) {
+            if self.keeper.as_ref().is_some_and(|keeper| keeper.watch.elements) {
                 self.read(|_| {}).await?;
             }
         }
@@ -318,42 +315,68 @@ impl Sets {
 }
 
 /// What we try, as it reads after "cannot".
-const TRIED: &str = "count LAN clients with nftables";
+pub(super) const TRIED: &str = "count LAN clients with nftables";
 
-impl Keeper {
-    /// Takes in the events that are there and notes what they make doubtful.
-    fn take_events(&mut self) {
-        let (mut suspect, mut elements) = (false, false);
-        let lost = self.events.drain(EVENTS_AT_ONCE, |message| {
-            if let Some(Change::In { family: Some(FAMILY), table, elements_removed }) = read::change(message)?
-                && table == TABLE.as_bytes()
-            {
-                elements |= elements_removed;
-                suspect |= !elements_removed;
+/// What becomes of the event that elements were removed.
+fn told(ledger: &mut Ledger) -> impl FnMut(&Message<'_>) {
+    |message| {
+        let mut gone = |name: &[u8], key: &[u8], last| {
+            let set = KINDS.iter().position(|kind| kind.name.as_bytes() == name);
+            if let (Some(set), Some(addr)) = (set, layout::address(key)) {
+                ledger.removed(set, addr, last);
             }
-            Ok(())
-        });
-        let lost = lost.is_err();
-        self.suspect |= suspect || lost;
-        self.elements_suspect |= elements || lost;
+        };
+        // The set's name comes with the elements, so they are read twice.
+        if let Ok(Some(name)) = read::removed_elements(message, |_, _| {}) {
+            let _ = read::removed_elements(message, |key, last| gone(name, key, last));
+        }
+    }
+}
+
+/// What there is of our table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Table {
+    /// There is none.
+    None,
+    /// It is there, and nobody owns it.
+    Ours,
+    /// It is there, and a running process owns it.
+    Kept,
+    /// Somebody else made a table of that name.
+    Foreign,
+}
+
+/// Looks at the table. Changes nothing.
+pub async fn state(requests: &mut Requests) -> Result<Table> {
+    Ok(match look(requests).await.map_err(|error| refused("look at nftables", error))? {
+        None => Table::None,
+        Some(seen) if !seen.is_ours() => Table::Foreign,
+        Some(seen) if seen.is_owned() => Table::Kept,
+        Some(_) => Table::Ours,
+    })
+}
+
+/// Removes the table, if there is one of ours that nobody owns; returns what was removed, in words.
+pub async fn remove(tried: &str) -> Result<Option<String>> {
+    let mut requests = Requests::open(libc::NETLINK_NETFILTER).map_err(|error| refused(tried, error))?;
+    match state(&mut requests).await? {
+        Table::None | Table::Foreign => return Ok(None),
+        Table::Kept => {
+            return Err(Error::failed(tried, "a running process owns it").remedy("stop the gatemeter that runs first"));
+        }
+        Table::Ours => {}
+    }
+    let mut batch = Batch::new();
+    batch.delete_table(FAMILY, TABLE);
+    match commit(&mut requests, &batch.finish()) {
+        Answer::Done => Ok(Some(format!("nftables table inet {TABLE}"))),
+        Answer::Changed => Ok(None),
+        Answer::Unknown(error) | Answer::Refused(error) => Err(refused(tried, error)),
     }
 }
 
 /// A table of our name that is not ours.
-fn not_ours(tried: &str) -> Error {
+pub(super) fn not_ours(tried: &str) -> Error {
     Error::failed(tried, format!("there is a table inet {TABLE} that gatemeter did not make"))
         .remedy(format!("rename it, or remove it with: nft delete table inet {TABLE}"))
-}
-
-/// Refuses a second daemon that would keep the table of this network namespace.
-fn single() -> Result<UnixListener> {
-    use std::os::linux::net::SocketAddrExt as _;
-    use std::os::unix::net::SocketAddr;
-    let bound = SocketAddr::from_abstract_name("gatemeter/clients").and_then(|name| UnixListener::bind_addr(&name));
-    bound.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            Error::failed(TRIED, "another gatemeter does so in this network namespace").remedy("stop that one first")
-        }
-        _ => Error::io(TRIED, error),
-    })
 }
