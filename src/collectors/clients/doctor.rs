@@ -1,6 +1,8 @@
 //! What `gatemeter check` says of this collector, and what `gatemeter clean` removes.
 
+use super::accounting::doctor as accounting;
 use super::settings::{Accounting, Settings};
+use super::source::rules_options;
 use super::subnets::Lans;
 use super::{ROW, no_lan};
 use crate::collectors::{Finding, interfaces};
@@ -23,6 +25,12 @@ pub fn check(config: &Config) -> Vec<Finding> {
     match smol::block_on(interfaces::now()) {
         Ok(interfaces) => findings.extend(lans(&Lans::find(&settings.subnets, &interfaces))),
         Err(error) => findings.push(Finding::broken(error.to_string())),
+    }
+    match settings.accounting {
+        Accounting::Set => findings.extend(accounting::check_sets()),
+        Accounting::Rules => findings.extend(accounting::check_rules(&rules_options(&settings))),
+        Accounting::Conntrack => {}
+        Accounting::Off => findings.push(Finding::note("accounting is off: no bytes and no rates")),
     }
     findings.push(names(&settings));
     findings
@@ -49,6 +57,8 @@ fn names(settings: &Settings) -> Finding {
 
 /// Removes every trace that runs left on this system.
 pub fn clean(config: &Config) -> Result<Vec<String>> {
-    let _ = (config, Accounting::Set);
-    Ok(Vec::new())
+    let settings = Settings::read(config)?;
+    let mut removed: Vec<_> = accounting::clean_sets()?.into_iter().collect();
+    removed.extend(accounting::clean_rules(&rules_options(&settings))?);
+    Ok(removed)
 }

@@ -78,6 +78,33 @@ pub static FORGOTTEN: Desc = Desc {
     help: "Addresses of LAN clients that were forgotten because they were not seen for long or because there were too many.",
 };
 
+/// Where bytes come from.
+pub static SOURCE: Desc = Desc {
+    name: "gatemeter_clients_accounting_info",
+    kind: Kind::Info,
+    labels: &["source"],
+    help: "Where the bytes of LAN clients come from: set, rules, conntrack or off.",
+};
+/// Elements of our sets.
+pub static SET_ENTRIES: Desc = Desc {
+    name: "gatemeter_clients_set_entries",
+    kind: Kind::Gauge,
+    labels: &["set"],
+    help: "Addresses in each of our nftables sets; one that holds gatemeter_clients_limit of them counts no further client.",
+};
+
 /// All of them, in the order of output.
-pub static ALL: &[&Desc] =
-    &[&TRAFFIC, &RATE, &CONNECTIONS, &UNREPLIED, &STATUS, &INFO, &LAST_SEEN, &CLIENTS, &LIMIT, &FORGOTTEN];
+pub static ALL: &[&Desc] = &[
+    &TRAFFIC,
+    &RATE,
+    &CONNECTIONS,
+    &UNREPLIED,
+    &STATUS,
+    &INFO,
+    &LAST_SEEN,
+    &CLIENTS,
+    &LIMIT,
+    &FORGOTTEN,
+    &SOURCE,
+    &SET_ENTRIES,
+];

@@ -129,7 +129,9 @@ impl Clients {
         let Some(Open { observer, .. }) = &mut self.open else { return Err(not_open()) };
         observer.catch_up(&|addr| lans.is_client(addr)).await?;
         self.settle().await?;
-        if self.lans.lans.is_empty() {
+        // Rules that somebody else wrote say for themselves who is a client.
+        let as_written = rules(&self.settings).keep_counted;
+        if self.lans.lans.is_empty() && !as_written {
             return Err(no_lan(&self.lans));
         }
         let Some(Open { observer, source }) = &mut self.open else { return Err(not_open()) };
@@ -155,7 +157,7 @@ impl Clients {
         }
         let mut forgotten = roster.finish(now);
         forgotten.append(&mut self.dropped);
-        source.forget(&forgotten, |addr| roster.contains(addr))?;
+        source.keep(roster, &forgotten).await?;
         self.names.refresh(now);
         for (addr, client) in roster.iter().filter(|(_, client)| client.online) {
             self.names.learned(client.mac.map(Mac).as_ref(), &addr, now);
@@ -170,6 +172,7 @@ impl Clients {
     }
 
     fn write(&self, page: &mut Page, now: Instant) {
+        let Some(open) = &self.open else { return };
         let name = |addr: IpAddr, client: &Client| self.names.name(self.mac(addr, client).as_ref(), &addr);
         let mac = |addr, client: &Client| self.mac(addr, client);
         let interface = |addr, client: &Client| self.lans.ifname_of(addr, client.ifindex).unwrap_or("");
@@ -177,7 +180,7 @@ impl Clients {
             name: &name,
             mac: &mac,
             interface: &interface,
-            counts_bytes: self.settings.accounting != Accounting::Off,
+            source: &open.source,
             knows_flows: false,
             limit: self.settings.max_clients.into(),
             now,
@@ -261,7 +264,7 @@ fn rules(settings: &Settings) -> Rules {
         stale: settings.stale,
         forget: settings.forget,
         max_clients: settings.max_clients as usize,
-        begin_from_zero: settings.accounting != Accounting::Rules,
+        begin_from_zero: settings.accounting != Accounting::Rules || settings.manage_rules,
         keep_counted: settings.accounting == Accounting::Rules && !settings.manage_rules,
     }
 }

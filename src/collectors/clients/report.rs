@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::metrics;
 use super::roster::{Client, Roster};
+use super::source::Source;
 use crate::metrics::{LabelSet, Page};
 use crate::names::Mac;
 
@@ -20,8 +21,8 @@ pub struct Context<'a> {
     pub mac: &'a dyn Fn(IpAddr, &Client) -> Option<Mac>,
     /// The interface a client is behind.
     pub interface: &'a dyn Fn(IpAddr, &Client) -> &'a str,
-    /// Whether bytes are counted at all.
-    pub counts_bytes: bool,
+    /// Where bytes come from.
+    pub source: &'a Source,
     /// Whether connections are known.
     pub knows_flows: bool,
     /// Most clients kept.
@@ -44,7 +45,7 @@ struct Labels {
 pub fn write(page: &mut Page, roster: &Roster, context: &Context<'_>) {
     let labels: Vec<Labels> = roster.iter().map(|(addr, client)| labels(page, addr, client, context)).collect();
     let clients = || labels.iter().zip(roster.iter().map(|(_, client)| client));
-    if context.counts_bytes {
+    if !matches!(context.source, Source::Off) {
         page.family(&metrics::TRAFFIC);
         for (labels, client) in clients() {
             page.sample(labels.tx, client.tx.total);
@@ -105,6 +106,17 @@ fn write_totals(page: &mut Page, roster: &Roster, context: &Context<'_>) {
     }
     page.single(&metrics::LIMIT, context.limit);
     page.single(&metrics::FORGOTTEN, roster.forgotten());
+    let source = page.labels(&[&context.source.name()]);
+    page.family(&metrics::SOURCE);
+    page.sample(source, 1u64);
+    let fill = context.source.fill();
+    let labels: Vec<_> = fill.iter().map(|fill| page.labels(&[&fill.set])).collect();
+    if !fill.is_empty() {
+        page.family(&metrics::SET_ENTRIES);
+    }
+    for (labels, fill) in labels.iter().zip(&fill) {
+        page.sample(*labels, u64::from(fill.used));
+    }
 }
 
 /// A hardware address as a label; empty if it is not known.

@@ -2,8 +2,11 @@
 
 use std::net::IpAddr;
 
+use super::ROW;
 use super::accounting::Counter;
+use super::accounting::rules::{self, Rules};
 use super::accounting::sets::{self, Sets};
+use super::roster::Roster;
 use super::settings::{Accounting, Settings};
 use super::subnets::Lan;
 use crate::error::Result;
@@ -12,6 +15,8 @@ use crate::error::Result;
 pub enum Source {
     /// Our own nftables sets.
     Sets(Box<Sets>),
+    /// Rules that name a client, and why the last reading found none.
+    Rules(Box<Rules>, Option<String>),
     /// No bytes.
     Off,
 }
@@ -20,10 +25,8 @@ impl Source {
     /// Opens the source for the daemon.
     pub async fn open(settings: &Settings) -> Result<Source> {
         Ok(match settings.accounting {
-            Accounting::Set => {
-                let options = sets::Options { max_clients: settings.max_clients, protect: true };
-                Source::Sets(Box::new(Sets::open(options).await?))
-            }
+            Accounting::Set => Source::Sets(Box::new(Sets::open(sets_options(settings)).await?)),
+            Accounting::Rules => Source::Rules(Box::new(Rules::open(&rules_options(settings))?), None),
             _ => Source::Off,
         })
     }
@@ -36,7 +39,17 @@ impl Source {
                 // Nobody counts yet: from now on.
                 Err(_) => Source::open(settings).await,
             },
+            Accounting::Rules => Ok(Source::Rules(Box::new(Rules::open_beside(&rules_options(settings))?), None)),
             _ => Source::open(settings).await,
+        }
+    }
+
+    /// Its name, as `clients.accounting` has it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Source::Sets(_) => "set",
+            Source::Rules(..) => "rules",
+            Source::Off => "off",
         }
     }
 
@@ -44,7 +57,7 @@ impl Source {
     pub async fn apply(&mut self, lans: &[Lan]) -> Result<()> {
         match self {
             Source::Sets(sets) => sets.apply(lans).await,
-            Source::Off => Ok(()),
+            Source::Rules(..) | Source::Off => Ok(()),
         }
     }
 
@@ -52,18 +65,35 @@ impl Source {
     pub async fn read(&mut self, each: impl FnMut(Counter)) -> Result<()> {
         match self {
             Source::Sets(sets) => sets.read(each).await,
+            Source::Rules(rules, told) => {
+                rules.read(each).await?;
+                if let Some(nothing) = rules.nothing().filter(|nothing| told.as_deref() != Some(nothing)) {
+                    log::warn!(target: ROW.name, "no bytes are counted: {nothing}");
+                }
+                *told = rules.nothing().map(str::to_owned);
+                Ok(())
+            }
             Source::Off => Ok(()),
         }
     }
 
-    /// Removes what was counted for clients that are forgotten, and what only fills the room of others.
-    pub fn forget(&mut self, addrs: &[IpAddr], is_known: impl Fn(IpAddr) -> bool) -> Result<()> {
+    /// Fits what is counted to the clients there are, of which those in `forgotten` are none any more.
+    pub async fn keep(&mut self, roster: &Roster, forgotten: &[IpAddr]) -> Result<()> {
         match self {
             Source::Sets(sets) => {
-                sets.forget(addrs)?;
-                sets.evict(is_known).map(|_| ())
+                sets.forget(forgotten)?;
+                sets.evict(|addr| roster.contains(addr)).map(|_| ())
             }
+            Source::Rules(rules, _) => rules.keep(roster.iter().map(|(addr, _)| addr).collect()).await,
             Source::Off => Ok(()),
+        }
+    }
+
+    /// How full what counts is; empty if it has no bound.
+    pub fn fill(&self) -> Vec<sets::Fill> {
+        match self {
+            Source::Sets(sets) => sets.fill().to_vec(),
+            Source::Rules(..) | Source::Off => Vec::new(),
         }
     }
 
@@ -71,7 +101,18 @@ impl Source {
     pub async fn changed(&mut self) -> Result<()> {
         match self {
             Source::Sets(sets) => sets.changed().await,
+            Source::Rules(rules, _) => rules.changed().await,
             Source::Off => std::future::pending().await,
         }
     }
+}
+
+/// What the sets are opened with.
+fn sets_options(settings: &Settings) -> sets::Options {
+    sets::Options { max_clients: settings.max_clients, protect: true }
+}
+
+/// What the rules are opened with.
+pub fn rules_options(settings: &Settings) -> rules::Options {
+    rules::Options { table: settings.table.clone(), chain: settings.chain.clone(), manage: settings.manage_rules }
 }
