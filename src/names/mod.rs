@@ -9,12 +9,11 @@
 //! A DHCP client chooses its own name: names are bounded in number and length and free of control characters. They
 //! may hold quotes and backslashes, which the outputs escape.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::config::source;
+use crate::files::{self, Lines};
 
 pub mod directory;
 pub mod leases;
@@ -175,24 +174,8 @@ fn read_dhcp(path: &Path, room: usize, lease_files: &mut Option<Vec<PathBuf>>) -
 
 /// Reads a file of leases or hosts; a file that is not there names nobody.
 fn read(path: &Path, room: usize) -> Outcome {
-    let failed = |error: io::Error| format!("cannot read {}: {error}", path.display());
-    let metadata = match std::fs::metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Table::default(), None)),
-        Err(error) => return Err(failed(error)),
-    };
-    if !metadata.is_file() {
-        // Opening a named pipe would wait for a writer.
-        return Err(format!("cannot read {}: it is not a regular file", path.display()));
-    }
-    let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut bytes)).map_err(failed)?;
-    let cut = bytes.len() as u64 > MAX_SIZE;
-    if cut {
-        // Half a line could be a wrong one.
-        let last = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
-        bytes.truncate(last);
-    }
+    let read = files::read_lines(path, MAX_SIZE).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let Some(Lines { bytes, cut }) = read else { return Ok((Table::default(), None)) };
     let table = Table::of_text(&String::from_utf8_lossy(&bytes), room);
     let trouble = too_many(path, &table).or_else(|| {
         cut.then(|| format!("{} is larger than {MAX_SIZE} bytes; what lies behind is left out", path.display()))
