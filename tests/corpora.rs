@@ -44,7 +44,7 @@ fn uci_files_are_read_or_refused() {
 
 #[test]
 fn lease_files_are_read_as_far_as_they_go() {
-    assert!(replay("leases", |bytes| leases::parse(&String::from_utf8_lossy(bytes), |_| {})) > 4);
+    assert!(replay("leases", |bytes| _ = leases::parse(&String::from_utf8_lossy(bytes), |_| {})) > 4);
 }
 
 #[test]

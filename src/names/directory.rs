@@ -55,7 +55,7 @@ impl Directory {
 
     /// The client's name.
     pub fn name(&self, mac: Option<&Mac>, addr: &IpAddr) -> Option<&str> {
-        mac.and_then(|mac| self.names.by_mac(mac)).or_else(|| self.names.by_addr(addr))
+        self.names.of(mac, addr)
     }
 
     /// The MAC address that was last seen with an IP address, if that client has a name.
