@@ -18,7 +18,10 @@ fuzz_target!(|bytes: &[u8]| {
         if let Some(mac) = entry.mac {
             assert_eq!(mac.to_string().parse(), Ok(mac));
         }
-        let names = [entry.mac.and_then(|mac| table.by_mac(&mac)), entry.addr.and_then(|addr| table.by_addr(&addr)).map(|named| &*named.name)];
+        let names = [
+            entry.mac.and_then(|mac| table.by_mac(&mac)),
+            entry.addr.and_then(|addr| table.by_addr(&addr)).map(|named| &*named.name),
+        ];
         for name in names.into_iter().flatten() {
             assert!((1..=MAX_NAME).contains(&name.len()) && !name.contains(char::is_control), "{name:?}");
         }

@@ -11,7 +11,7 @@
 //! | 4 | leases, by MAC address | `LeaseMac` |
 //! | 5 | leases, by IP address | `LeaseAddr` |
 //! | 6 | `mac` with `*` in that configuration: they say less about a device than its own lease | `Pattern` |
-//! | 7 | the cache of earlier names, by MAC address, by IP address only without one | `Remembered` |
+//! | 7 | the [`cache`] of earlier names, by MAC address, by IP address only without one | `Remembered` |
 //! | 8 | 3 and 5, when they are for another MAC address: a device behind a repeater, perhaps | `OtherMac` |
 //! | 9 | reverse DNS | `Resolved` |
 //!
@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 use crate::config::source;
 use crate::files::{self, Lines};
 
+pub mod cache;
 pub mod directory;
 pub mod leases;
 pub mod mac;
@@ -162,8 +163,7 @@ impl Names {
 
     /// The name of a client and how it is known. Without a MAC address, the one that a lease has for the address.
     pub fn find<'a>(&'a self, mac: Option<&Mac>, addr: &IpAddr) -> Option<Found<'a>> {
-        let leased = || self.tables().find_map(|table| table.by_addr(addr)?.mac);
-        let mac = mac.copied().or_else(leased);
+        let mac = mac.copied().or_else(|| self.mac_of(addr));
         let found = |belief| move |name| Found { name, belief };
         let by_mac = |table: &'a Table| table.by_mac(&mac?);
         let mut other = None;
@@ -186,6 +186,11 @@ impl Names {
             .or_else(|| leases().find_map(&mut by_addr).map(found(Belief::LeaseAddr)))
             .or_else(|| mac.and_then(|mac| dhcp.by_pattern(&mac)).map(found(Belief::Pattern)))
             .or_else(|| other.map(found(Belief::OtherMac)))
+    }
+
+    /// The MAC address that a lease or a file written by hand has for an IP address.
+    pub fn mac_of(&self, addr: &IpAddr) -> Option<Mac> {
+        self.tables().find_map(|table| table.by_addr(addr)?.mac)
     }
 
     /// How many names are known, patterns and addresses included.
