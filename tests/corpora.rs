@@ -9,6 +9,7 @@ use std::path::Path;
 use gatemeter::collectors::traffic::codec;
 use gatemeter::config::uci;
 use gatemeter::lan::Interfaces;
+use gatemeter::names::cache::{self, Cache};
 use gatemeter::names::leases;
 use gatemeter::netlink::{messages, route};
 use gatemeter::outputs::http::{Query, head_end, parse_head};
@@ -44,7 +45,20 @@ fn uci_files_are_read_or_refused() {
 
 #[test]
 fn lease_files_are_read_as_far_as_they_go() {
-    assert!(replay("leases", |bytes| leases::parse(&String::from_utf8_lossy(bytes), |_| {})) > 4);
+    assert!(replay("leases", |bytes| _ = leases::parse(&String::from_utf8_lossy(bytes), |_| {})) > 4);
+}
+
+#[test]
+fn name_caches_are_read_as_far_as_they_go() {
+    let decode = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes);
+        let mut records = Vec::new();
+        cache::codec::parse(&text, |record| records.push(record));
+        let mut cache = Cache::default();
+        cache.restore(records.into_iter());
+        let _ = cache::codec::encode(cache.records());
+    };
+    assert!(replay("cache", decode) > 3);
 }
 
 #[test]

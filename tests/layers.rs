@@ -14,8 +14,14 @@ use gatemeter::daemon::self_metrics;
 use gatemeter::metrics::{Desc, Kind};
 
 /// What each leaf of the program may import from it; a leaf that is not listed may not be there.
-const LEAVES: [(&str, &[&str]); 5] =
-    [("error", &[]), ("words", &[]), ("bytes", &["error"]), ("net", &["error"]), ("metrics", &["error", "metrics"])];
+const LEAVES: [(&str, &[&str]); 6] = [
+    ("error", &[]),
+    ("words", &[]),
+    ("bytes", &["error"]),
+    ("net", &["error"]),
+    ("files", &["error"]),
+    ("metrics", &["error", "metrics"]),
+];
 
 /// Who may not know whom.
 const STRANGERS: [(&str, &[&str]); 8] = [

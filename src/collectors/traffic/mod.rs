@@ -278,7 +278,7 @@ impl Traffic {
         self.rows.clear();
         for (key, counters) in self.hosts.iter() {
             let mac = Mac(key.mac);
-            let name = self.names.by_mac(&mac).or_else(|| self.names.by_addr(&key.addr));
+            let name = self.names.of(Some(&mac), &key.addr);
             unknown += u64::from(name.is_none());
             if name.is_none() && !self.settings.unknown_hosts {
                 continue;
