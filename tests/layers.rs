@@ -33,11 +33,14 @@ const STRANGERS: [(&str, &[&str]); 8] = [
 ];
 
 /// Files that turn bytes into values and back, by the end of their path; every `codec.rs` is one, too.
-const CODECS: [&str; 7] = [
+const CODECS: [&str; 10] = [
     "/codec.rs",
     "src/names/leases.rs",
     "src/config/uci.rs",
+    "src/collectors/clients/flows/proc.rs",
+    "src/collectors/clients/flows/table.rs",
     "src/netlink/build.rs",
+    "src/netlink/conntrack.rs",
     "src/netlink/mod.rs",
     "src/netlink/route.rs",
     "src/outputs/http/head.rs",

@@ -125,7 +125,8 @@ mod tests {
         assert_eq!(got.iter().map(|m| (m.kind, m.flags, m.sequence)).collect::<Vec<_>>(), [(7, 5, 1), (8, 0, 2)]);
         let first: Vec<_> = attributes(&got[0].body[4..]).map(Result::unwrap).collect();
         assert_eq!((first[0].kind, first[0].value), (1, &b"gate\0"[..]));
-        let inner: Vec<_> = attributes(first[1].value).map(|a| a.map(|a| (a.kind, a.value.to_vec())).unwrap()).collect();
+        let inner: Vec<_> =
+            attributes(first[1].value).map(|a| a.map(|a| (a.kind, a.value.to_vec())).unwrap()).collect();
         assert_eq!(first[1].kind, 4);
         assert_eq!(inner, [(1, vec![0, 0, 0, 2]), (2, vec![0, 0, 0, 0, 0, 0, 0, 3])]);
         let second: Vec<_> = attributes(got[1].body).map(Result::unwrap).collect();

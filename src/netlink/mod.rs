@@ -6,6 +6,7 @@
 //! linux/rtnetlink.h, linux/netfilter/nfnetlink.h.
 
 pub mod build;
+pub mod conntrack;
 pub mod route;
 pub mod socket;
 pub mod tc;

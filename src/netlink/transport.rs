@@ -155,11 +155,7 @@ impl Requests {
     }
 
     /// Sends, and reads all that the kernel has to say to it, which is there once sending returns.
-    fn ask(
-        &mut self,
-        datagram: &[u8],
-        mut each: impl FnMut(&Message<'_>) -> Result<(), Malformed>,
-    ) -> io::Result<()> {
+    fn ask(&mut self, datagram: &[u8], mut each: impl FnMut(&Message<'_>) -> Result<(), Malformed>) -> io::Result<()> {
         sys::send(&self.socket, datagram)?;
         loop {
             let got = match sys::receive(&self.socket, &mut self.buf) {
@@ -192,6 +188,11 @@ impl Events {
         let fd = sys::open(protocol, groups)?;
         sys::set_receive_buffer(&fd, bytes);
         Ok(Events { socket: Async::new_nonblocking(fd)?, buf: vec![0; DATAGRAM_BYTES] })
+    }
+
+    /// Has the kernel drop events that `filter` does not let pass.
+    pub fn filter(&self, filter: &[libc::sock_filter]) -> io::Result<()> {
+        sys::attach_filter(self.socket.get_ref(), filter)
     }
 
     /// Waits until there are events. Safe to be dropped while it waits.
