@@ -1,11 +1,12 @@
 //! What `gatemeter check` says of this collector, and what `gatemeter clean` removes.
 
 use super::accounting::doctor as accounting;
+use super::flows;
 use super::settings::{Accounting, Settings};
 use super::source::rules_options;
 use super::subnets::Lans;
 use super::{ROW, no_lan};
-use crate::collectors::{Finding, interfaces};
+use crate::collectors::{Finding, Verdict, interfaces};
 use crate::config::Config;
 use crate::error::Result;
 use crate::names::Names;
@@ -29,9 +30,15 @@ pub fn check(config: &Config) -> Vec<Finding> {
     match settings.accounting {
         Accounting::Set => findings.extend(accounting::check_sets()),
         Accounting::Rules => findings.extend(accounting::check_rules(&rules_options(&settings))),
-        Accounting::Conntrack => {}
+        Accounting::Conntrack => findings.push(Finding::ok("bytes come from the kernel's flows")),
         Accounting::Off => findings.push(Finding::note("accounting is off: no bytes and no rates")),
     }
+    let needed = settings.accounting == Accounting::Conntrack;
+    findings.extend(flows::doctor::check(needed).into_iter().map(|finding| match finding.verdict {
+        // The rest works without connections.
+        Verdict::Broken if !needed => Finding::note(finding.text),
+        _ => finding,
+    }));
     findings.push(names(&settings));
     findings
 }

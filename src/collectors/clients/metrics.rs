@@ -93,6 +93,49 @@ pub static SET_ENTRIES: Desc = Desc {
     help: "Addresses in each of our nftables sets; one that holds gatemeter_clients_limit of them counts no further client.",
 };
 
+/// How flows are read.
+pub static FLOWS_INFO: Desc = Desc {
+    name: "gatemeter_clients_flows_info",
+    kind: Kind::Info,
+    labels: &["mode"],
+    help: "How connections are read: events follows them, dumps reads all of them each time, proc reads a file now and then.",
+};
+/// Flows of clients.
+pub static FLOWS: Desc = Desc {
+    name: "gatemeter_clients_flows",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Connections of all LAN clients together, closing ones left out; one between two clients counts once.",
+};
+/// Flows that rules and sets do not see.
+pub static FLOWS_OFFLOADED: Desc = Desc {
+    name: "gatemeter_clients_flows_offloaded",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Connections that pass by in a flowtable, whose bytes rules and sets do not see; as of the last reading of all.",
+};
+/// Flows that found no room.
+pub static FLOWS_UNTRACKED: Desc = Desc {
+    name: "gatemeter_clients_flows_untracked",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Connections of LAN clients beyond what can be kept, since the last reading of all.",
+};
+/// Readings of all flows.
+pub static FLOW_READS: Desc = Desc {
+    name: "gatemeter_clients_flow_reads_total",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "How many times all connections were read.",
+};
+/// Lost events.
+pub static FLOW_OVERRUNS: Desc = Desc {
+    name: "gatemeter_clients_flow_overruns_total",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "How many times events about connections came faster than they could be taken in; all are read again then.",
+};
+
 /// All of them, in the order of output.
 pub static ALL: &[&Desc] = &[
     &TRAFFIC,
@@ -107,4 +150,10 @@ pub static ALL: &[&Desc] = &[
     &FORGOTTEN,
     &SOURCE,
     &SET_ENTRIES,
+    &FLOWS_INFO,
+    &FLOWS,
+    &FLOWS_OFFLOADED,
+    &FLOWS_UNTRACKED,
+    &FLOW_READS,
+    &FLOW_OVERRUNS,
 ];

@@ -5,6 +5,7 @@
 //! whose addresses are clients' at all.
 
 pub mod accounting;
+mod connections;
 mod doctor;
 pub mod flows;
 mod metrics;
@@ -29,6 +30,7 @@ use crate::names::Mac;
 use crate::names::directory::Directory;
 use crate::sys::caps::Capability;
 use crate::sys::clock;
+use connections::Connections;
 use observer::Observer;
 use roster::{Client, Roster, Rules};
 use settings::{Accounting, SECTION, Settings};
@@ -70,6 +72,7 @@ struct Clients {
 struct Open {
     observer: Observer,
     source: Source,
+    connections: Connections,
 }
 
 impl Clients {
@@ -89,14 +92,15 @@ impl Clients {
         }
     }
 
-    async fn open(&mut self, source: Source) -> Result<()> {
-        self.open = Some(Open { observer: Observer::open().await?, source });
+    async fn open(&mut self, source: Source, follow: bool) -> Result<()> {
+        let connections = Connections::open(&self.settings, follow)?;
+        self.open = Some(Open { observer: Observer::open().await?, source, connections });
         self.settle().await
     }
 
     /// Makes everything fit the LAN as it is now. What is interrupted or fails is done by the next call.
     async fn settle(&mut self) -> Result<()> {
-        let Some(Open { observer, source }) = &mut self.open else { return Ok(()) };
+        let Some(Open { observer, source, connections }) = &mut self.open else { return Ok(()) };
         if observer.has_changed() || self.resettled {
             let lans = Lans::find(&self.settings.subnets, &observer.interfaces);
             for problem in lans.problems.iter().filter(|problem| !self.lans.problems.contains(problem)) {
@@ -106,7 +110,10 @@ impl Clients {
                 log::info!(target: ROW.name, "{lans}");
                 self.unapplied = true;
             }
-            self.unlisted |= lans != self.lans;
+            if lans != self.lans {
+                self.unlisted = true;
+                connections.recount();
+            }
             self.lans = lans;
         }
         let lans = &self.lans;
@@ -134,7 +141,7 @@ impl Clients {
         if self.lans.lans.is_empty() && !as_written {
             return Err(no_lan(&self.lans));
         }
-        let Some(Open { observer, source }) = &mut self.open else { return Err(not_open()) };
+        let Some(Open { observer, source, connections }) = &mut self.open else { return Err(not_open()) };
         let (now, lans) = (Instant::now(), &self.lans);
         let is_client = |addr| lans.is_client(addr);
         if let (Some(stale), Some(before)) = (self.settings.stale, self.judged)
@@ -152,12 +159,20 @@ impl Clients {
                 }
             })
             .await?;
+        let flows_read_at = connections.collect(now, &is_client).await?;
+        connections.each(|addr, counts| roster.flows(addr, counts, now));
+        let mut read_at = now;
+        if matches!(source, Source::Flows) {
+            read_at = flows_read_at.unwrap_or(now);
+            connections.bytes(|counter| roster.count(counter, now));
+        }
         for (addr, ifindex, entry) in observer.presence.iter() {
             roster.neighbour(addr, ifindex, entry, now);
         }
-        let mut forgotten = roster.finish(now);
+        let mut forgotten = roster.finish(now, read_at);
         forgotten.append(&mut self.dropped);
         source.keep(roster, &forgotten).await?;
+        connections.forget(&forgotten);
         self.names.refresh(now);
         for (addr, client) in roster.iter().filter(|(_, client)| client.online) {
             self.names.learned(client.mac.map(Mac).as_ref(), &addr, now);
@@ -181,7 +196,7 @@ impl Clients {
             mac: &mac,
             interface: &interface,
             source: &open.source,
-            knows_flows: false,
+            flows: open.connections.totals(),
             limit: self.settings.max_clients.into(),
             now,
             unix_now: clock::unix_now(),
@@ -198,7 +213,7 @@ impl Collector for Clients {
     fn open(&mut self) -> LocalFuture<'_, Result<()>> {
         Box::pin(async {
             let source = Source::open(&self.settings).await?;
-            Clients::open(self, source).await
+            Clients::open(self, source, true).await
         })
     }
 
@@ -206,7 +221,7 @@ impl Collector for Clients {
         Box::pin(async {
             self.names.read_only();
             let source = Source::open_once(&self.settings).await?;
-            Clients::open(self, source).await
+            Clients::open(self, source, false).await
         })
     }
 
@@ -218,15 +233,18 @@ impl Collector for Clients {
         Box::pin(async {
             loop {
                 let lans = &self.lans;
-                let Some(Open { observer, source }) = &mut self.open else { return std::future::pending().await };
+                let Some(Open { observer, source, connections }) = &mut self.open else {
+                    return std::future::pending().await;
+                };
                 let is_client = |addr| lans.is_client(addr);
                 let observed = observer.follow(&is_client);
                 let repaired = source.changed();
+                let followed = connections.follow(&is_client);
                 let named = async {
                     self.names.work().await;
                     Ok(())
                 };
-                if let Err(error) = observed.or(repaired).or(named).await {
+                if let Err(error) = observed.or(repaired).or(followed).or(named).await {
                     return error;
                 }
                 if let Err(error) = self.settle().await {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Instant;
 
+use super::flows::Totals;
 use super::metrics;
 use super::roster::{Client, Roster};
 use super::source::Source;
@@ -23,8 +24,8 @@ pub struct Context<'a> {
     pub interface: &'a dyn Fn(IpAddr, &Client) -> &'a str,
     /// Where bytes come from.
     pub source: &'a Source,
-    /// Whether connections are known.
-    pub knows_flows: bool,
+    /// Figures about all flows, if connections are known.
+    pub flows: Option<Totals>,
     /// Most clients kept.
     pub limit: u64,
     /// When the readings were taken.
@@ -57,7 +58,7 @@ pub fn write(page: &mut Page, roster: &Roster, context: &Context<'_>) {
             page.sample(labels.rx, client.rx.rate);
         }
     }
-    if context.knows_flows {
+    if context.flows.is_some() {
         page.family(&metrics::CONNECTIONS);
         for (labels, client) in clients() {
             page.sample(labels.client, u64::from(client.flows.active));
@@ -84,6 +85,20 @@ pub fn write(page: &mut Page, roster: &Roster, context: &Context<'_>) {
         }
     }
     write_totals(page, roster, context);
+    if let Some(totals) = &context.flows {
+        write_flows(page, totals);
+    }
+}
+
+fn write_flows(page: &mut Page, totals: &Totals) {
+    let mode = page.labels(&[&totals.mode.name()]);
+    page.family(&metrics::FLOWS_INFO);
+    page.sample(mode, 1u64);
+    page.single(&metrics::FLOWS, totals.flows as u64);
+    page.single(&metrics::FLOWS_OFFLOADED, totals.offloaded as u64);
+    page.single(&metrics::FLOWS_UNTRACKED, totals.untracked as u64);
+    page.single(&metrics::FLOW_READS, totals.dumps);
+    page.single(&metrics::FLOW_OVERRUNS, totals.overruns);
 }
 
 fn labels(page: &mut Page, addr: IpAddr, client: &Client, context: &Context<'_>) -> Labels {

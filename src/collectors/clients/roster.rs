@@ -225,11 +225,12 @@ impl Roster {
         }
     }
 
-    /// Ends a round: rates over the time since the round before, presence, and who is forgotten, whose addresses it
-    /// returns.
-    pub fn finish(&mut self, now: Instant) -> Vec<IpAddr> {
-        let elapsed = self.before.map(|before| now.saturating_duration_since(before)).filter(|time| !time.is_zero());
-        self.before = Some(now);
+    /// Ends a round whose bytes were read at `read_at`: rates over the time since they were read before, presence, and who
+    /// is forgotten, whose addresses it returns.
+    pub fn finish(&mut self, now: Instant, read_at: Instant) -> Vec<IpAddr> {
+        let elapsed = self.before.map(|before| read_at.saturating_duration_since(before));
+        let elapsed = elapsed.filter(|time| !time.is_zero());
+        self.before = Some(read_at);
         for client in self.clients.values_mut() {
             if client.neighbour.is_none() {
                 client.missing = client.missing.max(client.ifindex.map(|_| now).filter(|_| client.online));

@@ -17,6 +17,8 @@ pub enum Source {
     Sets(Box<Sets>),
     /// Rules that name a client, and why the last reading found none.
     Rules(Box<Rules>, Option<String>),
+    /// The totals of flows, which the reader of connections has.
+    Flows,
     /// No bytes.
     Off,
 }
@@ -27,7 +29,8 @@ impl Source {
         Ok(match settings.accounting {
             Accounting::Set => Source::Sets(Box::new(Sets::open(sets_options(settings)).await?)),
             Accounting::Rules => Source::Rules(Box::new(Rules::open(&rules_options(settings))?), None),
-            _ => Source::Off,
+            Accounting::Conntrack => Source::Flows,
+            Accounting::Off => Source::Off,
         })
     }
 
@@ -49,6 +52,7 @@ impl Source {
         match self {
             Source::Sets(_) => "set",
             Source::Rules(..) => "rules",
+            Source::Flows => "conntrack",
             Source::Off => "off",
         }
     }
@@ -57,11 +61,11 @@ impl Source {
     pub async fn apply(&mut self, lans: &[Lan]) -> Result<()> {
         match self {
             Source::Sets(sets) => sets.apply(lans).await,
-            Source::Rules(..) | Source::Off => Ok(()),
+            Source::Rules(..) | Source::Flows | Source::Off => Ok(()),
         }
     }
 
-    /// Reads what was counted.
+    /// Reads what was counted, but for flows.
     pub async fn read(&mut self, each: impl FnMut(Counter)) -> Result<()> {
         match self {
             Source::Sets(sets) => sets.read(each).await,
@@ -73,7 +77,7 @@ impl Source {
                 *told = rules.nothing().map(str::to_owned);
                 Ok(())
             }
-            Source::Off => Ok(()),
+            Source::Flows | Source::Off => Ok(()),
         }
     }
 
@@ -85,7 +89,7 @@ impl Source {
                 sets.evict(|addr| roster.contains(addr)).map(|_| ())
             }
             Source::Rules(rules, _) => rules.keep(roster.iter().map(|(addr, _)| addr).collect()).await,
-            Source::Off => Ok(()),
+            Source::Flows | Source::Off => Ok(()),
         }
     }
 
@@ -93,7 +97,7 @@ impl Source {
     pub fn fill(&self) -> Vec<sets::Fill> {
         match self {
             Source::Sets(sets) => sets.fill().to_vec(),
-            Source::Rules(..) | Source::Off => Vec::new(),
+            Source::Rules(..) | Source::Flows | Source::Off => Vec::new(),
         }
     }
 
@@ -102,7 +106,7 @@ impl Source {
         match self {
             Source::Sets(sets) => sets.changed().await,
             Source::Rules(rules, _) => rules.changed().await,
-            Source::Off => std::future::pending().await,
+            Source::Flows | Source::Off => std::future::pending().await,
         }
     }
 }

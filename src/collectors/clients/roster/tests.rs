@@ -46,7 +46,7 @@ impl Rounds {
                 }
             }
         }
-        self.roster.finish(now).iter().map(IpAddr::to_string).collect()
+        self.roster.finish(now, now).iter().map(IpAddr::to_string).collect()
     }
 
     fn count(&mut self, addr: &str, direction: Direction, bytes: u64, now: Instant) {
