@@ -66,7 +66,8 @@ fn single(tried: &str) -> Result<UnixListener> {
     let bound = SocketAddr::from_abstract_name("gatemeter/clients").and_then(|name| UnixListener::bind_addr(&name));
     bound.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => {
-            Error::failed(tried, "another gatemeter does so in this network namespace").remedy("stop that one first")
+            Error::failed(tried, "another gatemeter counts LAN clients in this network namespace")
+                .remedy("stop that one first")
         }
         _ => Error::io(tried, error),
     })
