@@ -33,12 +33,16 @@ const STRANGERS: [(&str, &[&str]); 8] = [
 ];
 
 /// Files that turn bytes into values and back, by the end of their path; every `codec.rs` is one, too.
-const CODECS: [&str; 7] = [
+const CODECS: [&str; 11] = [
     "/codec.rs",
     "src/names/leases.rs",
     "src/config/uci.rs",
     "src/netlink/build.rs",
     "src/netlink/mod.rs",
+    "src/netlink/nftables/batch.rs",
+    "src/netlink/nftables/expression.rs",
+    "src/netlink/nftables/mod.rs",
+    "src/netlink/nftables/read.rs",
     "src/netlink/route.rs",
     "src/outputs/http/head.rs",
 ];
