@@ -11,6 +11,7 @@ use gatemeter::config::uci;
 use gatemeter::lan::Interfaces;
 use gatemeter::names::cache::{self, Cache};
 use gatemeter::names::leases;
+use gatemeter::netlink::nftables::read;
 use gatemeter::netlink::{messages, route};
 use gatemeter::outputs::http::{Query, head_end, parse_head};
 
@@ -83,6 +84,22 @@ fn netlink_datagrams_are_decoded_or_refused() {
         let _ = interfaces.find_lan();
     };
     assert!(replay("netlink", decode) > 2);
+}
+
+#[test]
+fn nftables_answers_are_decoded_or_refused() {
+    let decode = |bytes: &[u8]| {
+        for message in messages(bytes).flatten() {
+            let _ = (read::table(&message), read::chain(&message), read::set(&message), read::change(&message));
+            let _ = (read::flowtable(&message), read::named_counter(&message));
+            let _ = read::elements(&message, |_, _| {});
+            let _ = read::removed_elements(&message, |_, _| {}).map(drop);
+            if let Ok(Some(rule)) = read::rule(&message) {
+                let _ = (rule.comment(), rule.counting(), rule.jumps_to());
+            }
+        }
+    };
+    assert!(replay("nftables", decode) > 10);
 }
 
 #[test]

@@ -49,6 +49,10 @@ const CODECS: &[&str] = &[
     "src/netlink/conntrack.rs",
     "src/netlink/neighbour.rs",
     "src/netlink/mod.rs",
+    "src/netlink/nftables/batch.rs",
+    "src/netlink/nftables/expression.rs",
+    "src/netlink/nftables/mod.rs",
+    "src/netlink/nftables/read.rs",
     "src/netlink/route.rs",
     "src/outputs/http/head.rs",
 ];

@@ -131,7 +131,9 @@ fn elements_that_somebody_else_removed_do_not_hinder_forgetting() {
     let lab = Lab::builder().hosts(2).build();
     let mut sets = open(&lab, options(false));
     let far = lab.internet.on_v4();
-    lab.lan.iter().for_each(|host| drop(send_udp(host.on_v4(), far, 2, 10)));
+    for host in &lab.lan {
+        send_udp(host.on_v4(), far, 2, 10);
+    }
     assert_eq!(read(&mut sets).len(), 2);
     nft(&lab.router, "delete element inet gatemeter tx4 { 192.168.1.11 }\n");
     sets.forget(&[lab.host(1).v4.into(), lab.host(2).v4.into()]).unwrap();

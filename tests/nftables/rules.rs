@@ -113,7 +113,7 @@ fn rules_are_read_by_exact_comment_and_added_up() {
 fn what_is_missing_is_told_and_found_once_it_is_there() {
     let lab = Lab::builder().hosts(0).build();
     let mut rules = open(&lab, &usual(false));
-    let mut says = |rules: &mut Rules, words: &str| {
+    let says = |rules: &mut Rules, words: &str| {
         assert_eq!(read(rules), Counts::new());
         assert_eq!(rules.nothing(), Some(words));
     };

@@ -22,7 +22,6 @@ const REQUEST: u16 = libc::NLM_F_REQUEST as u16;
 const DUMP: u16 = libc::NLM_F_DUMP as u16;
 
 /// `enum nf_tables_msg_types`.
-#[allow(dead_code, reason = "those that only events bear are listed with the others")]
 mod kind {
     pub const NEW_TABLE: u8 = 0;
     pub const GET_TABLE: u8 = 1;
@@ -35,7 +34,6 @@ mod kind {
     pub const DELETE_RULE: u8 = 8;
     pub const NEW_SET: u8 = 9;
     pub const GET_SET: u8 = 10;
-    pub const DELETE_SET: u8 = 11;
     pub const NEW_ELEMENT: u8 = 12;
     pub const GET_ELEMENT: u8 = 13;
     pub const DELETE_ELEMENT: u8 = 14;
@@ -275,3 +273,6 @@ pub fn dump_counters(sequence: u32, table: Option<(Family, &str)>) -> Vec<u8> {
 pub fn dump_flowtables(sequence: u32) -> Vec<u8> {
     request(kind::GET_FLOWTABLE, DUMP, sequence, None, |_| {})
 }
+
+#[cfg(test)]
+mod tests;

@@ -329,15 +329,18 @@ pub fn change<'a>(message: &Message<'a>) -> Result<Option<Change<'a>>, Malformed
     Ok(Some(Change::In { family, table, elements_removed: kind == kind::DELETE_ELEMENT }))
 }
 
-/// The family and the attributes of a message, if it is of this kind.
-fn of_kind<'a>(message: &Message<'a>, kind: u8) -> Result<Option<(Option<Family>, &'a [u8])>, Malformed> {
+/// The family and the attributes of a message.
+type Body<'a> = (Option<Family>, &'a [u8]);
+
+/// The body of a message, if it is of this kind.
+fn of_kind<'a>(message: &Message<'a>, kind: u8) -> Result<Option<Body<'a>>, Malformed> {
     if message.kind != super::message_type(kind) {
         return Ok(None);
     }
     split(message).map(Some)
 }
 
-fn split<'a>(message: &Message<'a>) -> Result<(Option<Family>, &'a [u8]), Malformed> {
+fn split<'a>(message: &Message<'a>) -> Result<Body<'a>, Malformed> {
     let [family, ..] = take::<FIXED_BYTES>(message.body, 0, "nfnetlink header")?;
     let rest = message.body.len().saturating_sub(FIXED_BYTES);
     Ok((Family::from_number(family), slice(message.body, FIXED_BYTES, rest, "nfnetlink attributes")?))

@@ -71,3 +71,28 @@ fn answer(refusals: &[Refusal]) -> Answer {
         Some(refusal) => Answer::Refused(refusal.error()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(errnos: &[i32]) -> String {
+        let refusals: Vec<Refusal> = errnos.iter().map(|errno| Refusal { sequence: 2, errno: *errno }).collect();
+        match answer(&refusals) {
+            Answer::Done => "done".to_owned(),
+            Answer::Changed => "changed".to_owned(),
+            Answer::Unknown(_) => "unknown".to_owned(),
+            Answer::Refused(error) => format!("{:?}", error.kind()),
+        }
+    }
+
+    #[test]
+    fn what_looking_again_cannot_cure_comes_before_what_it_can() {
+        assert_eq!(said(&[]), "done");
+        assert_eq!(said(&[libc::ENOENT, libc::EBUSY]), "changed");
+        // As kernels before 6.9 and before 5.12 answer to flags of a table that they do not know.
+        assert_eq!(said(&[libc::EOPNOTSUPP, libc::ENOENT, libc::ENOENT]), "unknown");
+        assert_eq!(said(&[libc::EINVAL, libc::ENOENT]), "unknown");
+        assert_eq!(said(&[libc::ENOENT, libc::EPERM]), "PermissionDenied");
+    }
+}

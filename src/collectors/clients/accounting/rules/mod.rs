@@ -148,7 +148,7 @@ impl Rules {
             // Kernels differ in what they leave out of a listing.
             let of_table =
                 |(family, name): (Family, &str)| rule.family == Some(family) && rule.table == name.as_bytes();
-            if !table.is_none_or(of_table) || !chain.is_none_or(|chain| rule.chain == chain.as_bytes()) {
+            if !table.is_none_or(of_table) || chain.is_some_and(|chain| rule.chain != chain.as_bytes()) {
                 return Ok(());
             }
             let Some(key) = rule.comment().and_then(client) else { return Ok(()) };

@@ -189,3 +189,64 @@ pub fn add_rules(batches: &mut Batches, rules: &[Vec<Expression>]) {
 pub fn chain_fits(chain: &read::Chain) -> bool {
     chain.hook == Some((HOOK_FORWARD, PRIORITY))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lan(ifname: &str, prefixes: &[&str]) -> Lan {
+        let prefixes = prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect();
+        Lan { ifindex: 1, ifname: ifname.to_owned(), prefixes }
+    }
+
+    /// What each rule updates, or `return`.
+    fn targets(lans: &[Lan]) -> Vec<&'static str> {
+        let target = |rule: &Vec<Expression>| match rule.last() {
+            Some(Expression::Update(set)) => *set,
+            _ => "return",
+        };
+        rules(lans).iter().map(target).collect()
+    }
+
+    #[test]
+    fn a_packet_meets_the_rules_of_its_family_only() {
+        let lans = [lan("br-lan", &["192.168.1.0/24", "fd00::/64"])];
+        assert_eq!(targets(&lans), ["tx4", "rx4", "return", "tx6", "rx6"]);
+        assert_eq!(targets(&[]), ["return"]);
+    }
+
+    #[test]
+    fn a_prefix_inside_another_of_the_same_interface_has_no_rule() {
+        let lans = [lan("a", &["10.0.0.0/8", "10.1.0.0/16", "10.0.0.0/8"]), lan("b", &["10.1.0.0/16"])];
+        assert_eq!(targets(&lans), ["tx4", "tx4", "rx4", "rx4", "return"]);
+        assert_eq!(targets(&[lan("a", &["::/0", "fd00::/64"])]), ["return", "tx6", "rx6"]);
+    }
+
+    #[test]
+    fn prefixes_become_masks_of_their_length() {
+        let expressions = |prefix: &str| rule(&KINDS[0], "a", prefix.parse().unwrap());
+        assert!(expressions("10.0.0.0/9").contains(&Expression::Mask(vec![255, 128, 0, 0])));
+        let equal = Expression::Equals { register: SECOND, value: vec![10, 0, 0, 0] };
+        assert!(expressions("10.0.0.0/9").contains(&equal));
+        assert!(expressions("10.0.0.1/32").contains(&Expression::equals([10, 0, 0, 1])));
+        assert_eq!(expressions("0.0.0.0/0").len(), 6);
+    }
+
+    #[test]
+    fn a_key_reads_back_as_its_address() {
+        for text in ["10.0.0.1", "fd00::1", "::ffff:10.0.0.1"] {
+            let addr: IpAddr = text.parse().unwrap();
+            assert_eq!(address(&key(addr)), Some(addr));
+        }
+        assert_eq!(address(&[1, 2, 3]), None);
+    }
+
+    #[test]
+    fn very_many_elements_take_several_transactions_of_bounded_size() {
+        let mut batches = Batches::default();
+        let elements: Vec<_> = (0..20_000u32).map(|n| (n.to_be_bytes().to_vec(), Count::default())).collect();
+        add_elements(&mut batches, &KINDS[0], &elements);
+        let sizes: Vec<usize> = batches.finish().iter().map(Vec::len).collect();
+        assert!(sizes.len() > 20 && sizes.iter().all(|size| *size < 64 * 1024), "{sizes:?}");
+    }
+}

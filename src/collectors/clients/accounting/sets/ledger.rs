@@ -136,3 +136,82 @@ impl Ledger {
         KINDS.iter().enumerate().any(|(set, kind)| which(kind) && self.has(set, addr))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADDR: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+
+    fn count(bytes: u64, packets: u64) -> Count {
+        Count { bytes, packets }
+    }
+
+    /// One reading in which the first set has just this element.
+    fn reading(ledger: &mut Ledger, now: Count) -> Count {
+        ledger.begin();
+        ledger.note(0, ADDR, now)
+    }
+
+    #[test]
+    fn an_element_that_began_anew_goes_on_from_what_it_had() {
+        let mut ledger = Ledger::default();
+        assert_eq!(reading(&mut ledger, count(100, 5)), count(100, 5));
+        assert_eq!(reading(&mut ledger, count(20, 1)), count(120, 6));
+        // As long as the kernel has not taken it over, that is so again.
+        assert_eq!(reading(&mut ledger, count(40, 2)), count(140, 7));
+        assert_eq!(ledger.restarted().collect::<Vec<_>>(), [(0, ADDR, count(140, 7))]);
+        ledger.settle();
+        assert_eq!(reading(&mut ledger, count(150, 8)), count(150, 8));
+        assert_eq!(ledger.restarted().count(), 0);
+    }
+
+    #[test]
+    fn a_removal_that_was_told_is_known_even_if_the_new_count_is_higher() {
+        let mut ledger = Ledger::default();
+        reading(&mut ledger, count(100, 5));
+        ledger.removed(0, ADDR, count(110, 6));
+        assert_eq!(reading(&mut ledger, count(500, 9)), count(610, 15));
+        ledger.settle();
+        assert_eq!(reading(&mut ledger, count(700, 20)), count(700, 20));
+    }
+
+    #[test]
+    fn an_element_that_is_missing_keeps_its_count_until_it_is_forgotten() {
+        let mut ledger = Ledger::default();
+        reading(&mut ledger, count(100, 5));
+        ledger.begin();
+        assert_eq!(ledger.missing(0).collect::<Vec<_>>(), [(ADDR, count(100, 5))]);
+        assert_eq!(ledger.elements(0, 10), [(key(ADDR), count(100, 5))]);
+        ledger.remove(0, ADDR);
+        assert_eq!((ledger.missing(0).count(), ledger.len(0)), (0, 0));
+    }
+
+    #[test]
+    fn an_element_met_twice_in_a_reading_is_not_idle() {
+        let mut ledger = Ledger::default();
+        reading(&mut ledger, count(100, 5));
+        ledger.note(0, ADDR, count(100, 5));
+        assert_eq!(ledger.idle(0, 1).count(), 0);
+        reading(&mut ledger, count(100, 5));
+        assert_eq!(ledger.idle(0, 1).count(), 1);
+        reading(&mut ledger, count(101, 6));
+        assert_eq!(ledger.idle(0, 1).count(), 0);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_what_was_idle_longest() {
+        let mut ledger = Ledger::default();
+        let addr = |n: u8| IpAddr::from([10, 0, 0, n]);
+        for round in 0..3u64 {
+            ledger.begin();
+            for n in 0..10 {
+                ledger.note(0, addr(n), count(if n < 4 { round } else { 0 }, 1));
+            }
+        }
+        let mut kept: Vec<_> = ledger.elements(0, 4).into_iter().map(|(key, _)| key[3]).collect();
+        kept.sort_unstable();
+        assert_eq!(kept, [0, 1, 2, 3]);
+        assert_eq!(ledger.len(0), 4);
+    }
+}
