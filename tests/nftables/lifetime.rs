@@ -62,7 +62,10 @@ fn a_killed_process_leaves_its_protected_table_to_the_next() {
     let once = talk(&lab);
 
     let error = try_open(&lab, options(true)).unwrap_err().to_string();
-    assert!(error.contains("another gatemeter does so in this network namespace; stop that one first"), "{error}");
+    assert!(
+        error.contains("another gatemeter counts LAN clients in this network namespace; stop that one first"),
+        "{error}"
+    );
     assert!(doctor_clean(&lab).unwrap_err().to_string().contains("another gatemeter"));
     // Beside it, the table can be read.
     let mut beside = lab.router.enter(|| smol::block_on(Sets::open_beside())).unwrap();

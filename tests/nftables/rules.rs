@@ -180,7 +180,7 @@ fn kept_rules_count_packets_and_come_back_with_their_counts_after_a_reload() {
 
     assert_eq!(
         lab.router.enter(|| doctor::clean_rules(&usual(true))).unwrap_err().to_string(),
-        "cannot remove nftables rules: another gatemeter does so in this network namespace; stop that one first"
+        "cannot remove nftables rules: another gatemeter counts LAN clients in this network namespace; stop that one first"
     );
     drop(rules);
     // Taken over, not made twice.

@@ -67,5 +67,5 @@ pub fn clean(config: &Config) -> Result<Vec<String>> {
     let settings = Settings::read(config)?;
     let mut removed: Vec<_> = accounting::clean_sets()?.into_iter().collect();
     removed.extend(accounting::clean_rules(&rules_options(&settings))?);
-    Ok(removed)
+    Ok(removed.into_iter().map(|what| format!("removed {what}")).collect())
 }

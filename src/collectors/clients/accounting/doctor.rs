@@ -57,14 +57,30 @@ pub fn check_rules(options: &Options) -> Vec<Finding> {
 /// Removes the table of `accounting=set`; returns what was removed, in words.
 pub fn clean_sets() -> Result<Option<String>> {
     const TRIED: &str = "remove the nftables table inet gatemeter";
+    if !is_there() {
+        return Ok(None);
+    }
     let _single = single(TRIED)?;
     block_on(sets::remove(TRIED))
 }
 
 /// Removes what `manage_rules` made, and nothing that others made; returns what was removed, in words.
 pub fn clean_rules(options: &Options) -> Result<Vec<String>> {
+    if !is_there() {
+        return Ok(Vec::new());
+    }
     let _single = single("remove nftables rules")?;
     block_on(rules::remove(options))
+}
+
+/// Whether the kernel has nf_tables at all: where it has none, there is nothing of ours in it.
+fn is_there() -> bool {
+    const NONE: [libc::c_int; 4] = [libc::EINVAL, libc::EOPNOTSUPP, libc::EPROTONOSUPPORT, libc::EAFNOSUPPORT];
+    let asked = Requests::open(libc::NETLINK_NETFILTER).and_then(|mut requests| {
+        let sequence = requests.next_sequence();
+        requests.get(&nftables::get_generation(sequence), |_| Ok(()))
+    });
+    !asked.is_err_and(|error| error.raw_os_error().is_some_and(|errno| NONE.contains(&errno)))
 }
 
 /// Whether nf_tables can be used, and a socket for it.
