@@ -39,8 +39,9 @@ const STRANGERS: [(&str, &[&str]); 8] = [
 ];
 
 /// Files that turn bytes into values and back, by the end of their path; every `codec.rs` is one, too.
-const CODECS: [&str; 6] = [
+const CODECS: [&str; 7] = [
     "/codec.rs",
+    "src/names/dns.rs",
     "src/names/leases.rs",
     "src/config/uci.rs",
     "src/netlink/mod.rs",
