@@ -10,7 +10,7 @@ use gatemeter::collectors::traffic::codec;
 use gatemeter::config::uci;
 use gatemeter::lan::Interfaces;
 use gatemeter::names::cache::{self, Cache};
-use gatemeter::names::leases;
+use gatemeter::names::{dns, leases};
 use gatemeter::netlink::nftables::read;
 use gatemeter::netlink::{messages, route};
 use gatemeter::outputs::http::{Query, head_end, parse_head};
@@ -60,6 +60,16 @@ fn name_caches_are_read_as_far_as_they_go() {
         let _ = cache::codec::encode(cache.records());
     };
     assert!(replay("cache", decode) > 3);
+}
+
+#[test]
+fn dns_answers_are_read_or_refused() {
+    let decode = |bytes: &[u8]| {
+        for addr in ["192.168.1.20", "fd00::20"] {
+            let _ = dns::answer(bytes, 0x1234, &addr.parse().unwrap());
+        }
+    };
+    assert!(replay("dns", decode) > 6);
 }
 
 #[test]

@@ -41,6 +41,7 @@ const STRANGERS: [(&str, &[&str]); 8] = [
 /// Files that turn bytes into values and back, by the end of their path; every `codec.rs` is one, too.
 const CODECS: &[&str] = &[
     "/codec.rs",
+    "src/names/dns.rs",
     "src/names/leases.rs",
     "src/config/uci.rs",
     "src/collectors/clients/flows/proc.rs",

@@ -6,12 +6,13 @@
 //! believed name, but for an address that has an equally believed name of its own.
 
 use std::future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use super::cache::Cache;
 use super::cache::file::CacheFile;
+use super::resolver::{Resolver, ReverseDns};
 use super::{Belief, Found, Mac, Names, Sources};
 
 /// Where names come from, and where they are kept.
@@ -25,15 +26,6 @@ pub struct Settings {
     pub reverse_dns: Option<ReverseDns>,
 }
 
-/// Who is asked for the names of addresses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReverseDns {
-    /// DNS servers; with none, those of `resolv_conf`.
-    pub servers: Vec<SocketAddr>,
-    /// The file with servers and local domains, as in resolv.conf(5).
-    pub resolv_conf: PathBuf,
-}
-
 /// The names of clients, as far as they are known. Dropping it writes the cache.
 #[derive(Debug)]
 pub struct Directory {
@@ -41,6 +33,7 @@ pub struct Directory {
     cache: Cache,
     file: Option<CacheFile>,
     loaded: bool,
+    resolver: Option<Resolver>,
 }
 
 impl Directory {
@@ -51,11 +44,12 @@ impl Directory {
             cache: Cache::default(),
             file: settings.cache.map(CacheFile::new),
             loaded: false,
+            resolver: settings.reverse_dns.map(Resolver::new),
         }
     }
 
-    /// Reads again what has changed on disk, and writes the cache when that is due; true if any name may have changed
-    /// since the last call. Meant to be called before each collection.
+    /// Reads again what has changed on disk, and writes the cache when that is due; true if any name in a file may have
+    /// changed. Meant to be called before each collection.
     pub fn refresh(&mut self, now: Instant) -> bool {
         let mut changed = self.names.refresh();
         if !self.loaded {
@@ -79,8 +73,14 @@ impl Directory {
     /// that has no name is asked for by reverse DNS. Meant to be called for every address at every collection.
     pub fn learned(&mut self, mac: Option<&Mac>, addr: &IpAddr, now: Instant) {
         let mac = self.owner(mac, addr);
-        let found = self.names.find(mac.as_ref(), addr).filter(|found| found.belief != Belief::OtherMac);
-        self.cache.saw(mac.as_ref(), addr, found, now);
+        let mac = mac.as_ref();
+        let found = self.names.find(mac, addr);
+        self.cache.saw(mac, addr, found.filter(|found| found.belief != Belief::OtherMac), now);
+        let is_named = found.is_some() || self.cache.find(mac, addr).is_some_and(|kept| kept.belief < Belief::Resolved);
+        if let Some(resolver) = self.resolver.as_mut().filter(|_| !is_named) {
+            resolver.want(*addr, now);
+            self.cache.resolve(mac, addr, |addr| resolver.name(addr), now);
+        }
     }
 
     /// The client's name.
@@ -91,7 +91,7 @@ impl Directory {
         match (listed, kept) {
             (Some(listed), Some(kept)) if kept.belief < listed.belief => Some(kept.name),
             (Some(Found { name, .. }), _) | (None, Some(Found { name, .. })) => Some(name),
-            (None, None) => None,
+            (None, None) => self.resolver.as_ref()?.name(addr),
         }
     }
 
@@ -104,7 +104,10 @@ impl Directory {
     /// Asks DNS servers in the background; returns whenever names have become known by it, and never when there is
     /// nothing to ask. Safe to be dropped and called again.
     pub async fn work(&mut self) {
-        future::pending().await
+        match &mut self.resolver {
+            Some(resolver) => resolver.work().await,
+            None => future::pending().await,
+        }
     }
 
     /// Writes the cache now if it has changed. Dropping does the same.

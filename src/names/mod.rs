@@ -31,14 +31,18 @@ use crate::files::{self, Lines};
 
 pub mod cache;
 pub mod directory;
+pub mod dns;
 pub mod leases;
 pub mod mac;
+pub mod resolv_conf;
+pub mod resolver;
 pub mod table;
 pub mod unread;
 mod watched;
 
 pub use directory::Directory;
 pub use mac::Mac;
+pub use resolver::ReverseDns;
 use table::Table;
 use watched::{Outcome, Watched};
 

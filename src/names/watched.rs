@@ -25,7 +25,7 @@ pub type Outcome = Result<(Table, Option<String>), String>;
 /// What tells one content of a file from another without reading it. The change time is there because a file that
 /// becomes readable by `chmod` changes nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Present { device: u64, inode: u64, size: u64, modified: (i64, i64), changed: (i64, i64) },
     Failed(io::ErrorKind),
 }
@@ -66,7 +66,7 @@ impl Watched {
 }
 
 impl State {
-    fn of(path: &Path) -> Self {
+    pub(super) fn of(path: &Path) -> Self {
         match std::fs::metadata(path) {
             Ok(file) => State::Present {
                 device: file.dev(),
