@@ -110,7 +110,7 @@ pub fn doctor_clean(lab: &Lab) -> Result<Option<String>> {
 
 /// Follows changes until `ready`, however long that takes within reason. In the router: what is dropped half-way
 /// may open its sockets anew.
-pub fn follow_until(lab: &Lab, sets: &mut Sets, ready: impl Fn() -> bool + Send) {
+pub fn follow_until(lab: &Lab, sets: &mut Sets, ready: impl Fn() -> bool + Sync) {
     let looking = async {
         let deadline = std::time::Instant::now() + process::LIMIT;
         while !ready() {
