@@ -108,8 +108,9 @@ pub fn doctor_clean(lab: &Lab) -> Result<Option<String>> {
     lab.router.enter(doctor::clean_sets)
 }
 
-/// Follows changes until `ready`, however long that takes within reason.
-pub fn follow_until(sets: &mut Sets, ready: impl Fn() -> bool) {
+/// Follows changes until `ready`, however long that takes within reason. In the router: what is dropped half-way
+/// may open its sockets anew.
+pub fn follow_until(lab: &Lab, sets: &mut Sets, ready: impl Fn() -> bool + Sync) {
     let looking = async {
         let deadline = std::time::Instant::now() + process::LIMIT;
         while !ready() {
@@ -122,5 +123,5 @@ pub fn follow_until(sets: &mut Sets, ready: impl Fn() -> bool) {
             sets.changed().await.unwrap();
         }
     };
-    smol::block_on(smol::future::or(looking, following));
+    lab.router.enter(|| smol::block_on(smol::future::or(looking, following)));
 }

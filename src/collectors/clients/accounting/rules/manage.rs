@@ -36,7 +36,8 @@ pub struct Manager {
     _single: UnixListener,
     writer: Requests,
     watch: Watch,
-    clients: BTreeSet<IpAddr>,
+    /// Whose rules there shall be; nothing is made before that is known.
+    clients: Option<BTreeSet<IpAddr>>,
     unreached_was_told: bool,
 }
 
@@ -85,20 +86,19 @@ impl Manager {
         let single = single(TRIED)?;
         let writer = Requests::open(libc::NETLINK_NETFILTER).map_err(|error| refused(TRIED, error))?;
         let watch = Watch::open(place.family, &place.table).map_err(|error| refused(TRIED, error))?;
-        let clients = BTreeSet::new();
-        Ok(Manager { place, _single: single, writer, watch, clients, unreached_was_told: false })
+        Ok(Manager { place, _single: single, writer, watch, clients: None, unreached_was_told: false })
     }
 
     /// From now on there shall be rules for these clients, and no rules of ours for others.
-    pub fn want(&mut self, clients: BTreeSet<IpAddr>) {
+    pub fn want(&mut self, mut clients: BTreeSet<IpAddr>) {
         let family = self.place.family;
-        self.clients = clients;
-        self.clients.retain(|addr| family == Family::Inet || addr.is_ipv4() == (family == Family::Ip));
+        clients.retain(|addr| family == Family::Inet || addr.is_ipv4() == (family == Family::Ip));
+        self.clients = Some(clients);
     }
 
     /// Whether there shall be rules for a client.
     pub fn keeps(&self, addr: IpAddr) -> bool {
-        self.clients.contains(&addr)
+        self.clients.as_ref().is_some_and(|clients| clients.contains(&addr))
     }
 
     /// Waits until somebody changed the table.
@@ -145,6 +145,7 @@ impl Manager {
         let Location { family, table, chain } = &self.place;
         let family = *family;
         let mut batches = Batches::default();
+        let Some(clients) = &self.clients else { return batches };
         if seen.table.is_none() {
             batches.next().table(family, table, 0, Some(COMMENT));
         }
@@ -170,7 +171,7 @@ impl Manager {
                 family.word(),
             );
         }
-        for addr in &self.clients {
+        for addr in clients {
             for direction in [Direction::Tx, Direction::Rx] {
                 let key = (*addr, direction);
                 if !seen.rules.contains_key(&key) {
@@ -182,8 +183,7 @@ impl Manager {
         }
         for ((addr, _), rules) in &seen.rules {
             // Of several rules, those of others count as well; so ours are too many.
-            let spare =
-                if self.clients.contains(addr) { usize::from(rules.iter().all(|rule| rule.is_ours)) } else { 0 };
+            let spare = if clients.contains(addr) { usize::from(rules.iter().all(|rule| rule.is_ours)) } else { 0 };
             for rule in rules.iter().filter(|rule| rule.is_ours).skip(spare) {
                 batches.next().delete_rule(family, (table, chain), rule.handle);
             }

@@ -91,6 +91,15 @@ impl Ledger {
         entries.filter(|(_, entry)| entry.seen != self.reading).map(|(addr, entry)| (*addr, entry.count))
     }
 
+    /// Forgets what the last reading did not meet, in sets that hold more than the kernel's can. Only others who remove
+    /// elements all the time bring it to that.
+    pub fn trim(&mut self, size: u32) {
+        let reading = self.reading;
+        for entries in self.sets.iter_mut().filter(|entries| entries.len() > size as usize) {
+            entries.retain(|_, entry| entry.seen == reading);
+        }
+    }
+
     /// All elements of a set with all they have counted, at most `size`; if it has more, those that were idle longest are left out, and forgotten.
     pub fn elements(&mut self, set: usize, size: u32) -> Vec<(Vec<u8>, Count)> {
         let Some(entries) = self.sets.get_mut(set) else { return Vec::new() };
@@ -185,6 +194,17 @@ mod tests {
         assert_eq!(ledger.elements(0, 10), [(key(ADDR), count(100, 5))]);
         ledger.remove(0, ADDR);
         assert_eq!((ledger.missing(0).count(), ledger.len(0)), (0, 0));
+    }
+
+    #[test]
+    fn more_than_a_set_can_hold_is_not_kept() {
+        let mut ledger = Ledger::default();
+        for n in 0..10 {
+            ledger.begin();
+            ledger.note(0, IpAddr::from([10, 0, 0, n]), count(1, 1));
+            ledger.trim(4);
+        }
+        assert!(ledger.len(0) <= 4);
     }
 
     #[test]

@@ -178,6 +178,7 @@ impl Sets {
                 }
             }
         }
+        self.ledger.trim(self.options.max_clients);
         self.tell_fill();
         Ok(())
     }
