@@ -51,7 +51,7 @@ const ICMP_LISTED: &str = concat!(
     "08000c009d6f3a6908000b0000000001080007000000001d",
 );
 /// `conntrack -C`.
-const STATS: &str = concat!("2400000005010200080000003b1300000000000008000100000000010800020000040000",);
+const STATS: &str = "2400000005010200080000003b1300000000000008000100000000010800020000040000";
 
 /// The bytes of a capture with lengths, types and flags in the order of the machine that runs the test.
 fn native(hex: &str) -> Vec<u8> {
