@@ -9,6 +9,7 @@ use crate::config::{Config, Section};
 use crate::error::Result;
 use crate::names::Sources;
 use crate::names::directory;
+use crate::names::resolver::ReverseDns;
 use crate::net::Cidr;
 
 /// Longest interface name the kernel takes (IFNAMSIZ less its NUL).
@@ -138,10 +139,8 @@ impl Settings {
 
 fn names(main: &Section, section: &Section) -> Result<directory::Settings> {
     let paths = |option| section.get(option).each(|path| Ok(PathBuf::from(path)));
-    let reverse_dns = directory::ReverseDns {
-        servers: section.get("dns_server").each(dns_server)?,
-        resolv_conf: PathBuf::from(RESOLV_CONF),
-    };
+    let reverse_dns =
+        ReverseDns { servers: section.get("dns_server").each(dns_server)?, resolv_conf: PathBuf::from(RESOLV_CONF) };
     Ok(directory::Settings {
         sources: Sources {
             uci_dir: main.get("uci_dir").path().unwrap_or_default(),
