@@ -99,7 +99,8 @@ pub fn answer(message: &[u8], id: u16, addr: &IpAddr) -> Result<Answer, Malforme
 /// the address, as providers and some routers make them up.
 pub fn client_name<'a>(name: &'a str, addr: &IpAddr, domains: &[String]) -> Option<&'a str> {
     let lower = name.trim_end_matches('.').to_ascii_lowercase();
-    if lower.is_empty() || lower.ends_with(".arpa") || repeats(&lower, addr) {
+    let is_lookup = [".in-addr.arpa", ".ip6.arpa"].iter().any(|end| lower.ends_with(end));
+    if lower.is_empty() || is_lookup || repeats(&lower, addr) {
         return None;
     }
     let bare = |domain: &str| lower.strip_suffix(domain)?.strip_suffix('.').filter(|host| !host.is_empty());

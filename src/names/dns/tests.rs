@@ -180,12 +180,17 @@ fn the_local_domain_is_cut_and_nothing_else() {
 #[test]
 fn a_name_made_up_from_the_address_is_none() {
     let v4 = |name| client_name(name, &addr("192.168.1.20"), &["lan".to_owned()]);
-    for name in
-        ["192.168.1.20", "ip-192-168-1-20.lan", "20.1.168.192.in-addr.arpa", "20-1-168-192.dyn.example", "x.arpa"]
-    {
+    for name in [
+        "192.168.1.20",
+        "ip-192-168-1-20.lan",
+        "20.1.168.192.in-addr.arpa",
+        "20-1-168-192.dyn.example",
+        "x.in-addr.arpa",
+    ] {
         assert_eq!(v4(name), None, "{name}");
     }
     assert_eq!(v4("host20.lan"), Some("host20"));
+    assert_eq!(v4("nas.home.arpa"), Some("nas.home.arpa"), "the domain of RFC 8375 is no address");
     let v6 = |name| client_name(name, &addr("fd00::1:20"), &["lan".to_owned()]);
     for name in ["fd00--1-20.lan", "h-fd000000000000000000000000010020.example", "0.2.0.0.1.0.0.0.x.ip6.arpa"] {
         assert_eq!(v6(name), None, "{name}");
