@@ -1,10 +1,12 @@
 //! What accounting with nf_tables finds on this system, and how its traces are removed.
 
+use std::io;
+
 use smol::future::block_on;
 
 use super::rules::Options;
 use super::sets::{self, Table};
-use super::{refused, rules, single};
+use super::{is_lack, refused, rules, single};
 use crate::collectors::Finding;
 use crate::error::{Error, Result};
 use crate::netlink::Message;
@@ -57,7 +59,7 @@ pub fn check_rules(options: &Options) -> Vec<Finding> {
 /// Removes the table of `accounting=set`; returns what was removed, in words.
 pub fn clean_sets() -> Result<Option<String>> {
     const TRIED: &str = "remove the nftables table inet gatemeter";
-    if !is_there() {
+    if open().is_err_and(|error| is_lack(&error)) {
         return Ok(None);
     }
     let _single = single(TRIED)?;
@@ -66,21 +68,11 @@ pub fn clean_sets() -> Result<Option<String>> {
 
 /// Removes what `manage_rules` made, and nothing that others made; returns what was removed, in words.
 pub fn clean_rules(options: &Options) -> Result<Vec<String>> {
-    if !is_there() {
+    if open().is_err_and(|error| is_lack(&error)) {
         return Ok(Vec::new());
     }
     let _single = single("remove nftables rules")?;
     block_on(rules::remove(options))
-}
-
-/// Whether the kernel has nf_tables at all: where it has none, there is nothing of ours in it.
-fn is_there() -> bool {
-    const NONE: [libc::c_int; 4] = [libc::EINVAL, libc::EOPNOTSUPP, libc::EPROTONOSUPPORT, libc::EAFNOSUPPORT];
-    let asked = Requests::open(libc::NETLINK_NETFILTER).and_then(|mut requests| {
-        let sequence = requests.next_sequence();
-        requests.get(&nftables::get_generation(sequence), |_| Ok(()))
-    });
-    !asked.is_err_and(|error| error.raw_os_error().is_some_and(|errno| NONE.contains(&errno)))
 }
 
 /// Whether nf_tables can be used, and a socket for it.
@@ -89,11 +81,16 @@ fn usable() -> Result<(Vec<Finding>, Requests), Finding> {
     if !caps::has(Capability::NetAdmin) {
         return Err(Finding::broken("CAP_NET_ADMIN is missing: run as root, or grant it"));
     }
-    let broken = |error| Finding::broken(refused(TRIED, error).to_string());
-    let mut requests = Requests::open(libc::NETLINK_NETFILTER).map_err(broken)?;
-    let sequence = requests.next_sequence();
-    requests.get(&nftables::get_generation(sequence), |_| Ok(())).map_err(broken)?;
+    let requests = open().map_err(|error| Finding::broken(refused(TRIED, error).to_string()))?;
     Ok((vec![Finding::ok("the kernel has nf_tables")], requests))
+}
+
+/// A socket to which nf_tables answers.
+fn open() -> io::Result<Requests> {
+    let mut requests = Requests::open(libc::NETLINK_NETFILTER)?;
+    let sequence = requests.next_sequence();
+    requests.get(&nftables::get_generation(sequence), |_| Ok(()))?;
+    Ok(requests)
 }
 
 /// Names the flow tables: what they forward is seen by no rule and no set.

@@ -51,12 +51,18 @@ fn there(result: io::Result<()>) -> io::Result<()> {
 fn refused(tried: &str, error: io::Error) -> Error {
     let remedy = match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => "run as root or grant CAP_NET_ADMIN",
-        Some(libc::EINVAL | libc::EOPNOTSUPP | libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT) => {
+        _ if is_lack(&error) => {
             "the kernel lacks nf_tables: install kmod-nft-core, or set clients.accounting to conntrack or off"
         }
         _ => return Error::io(tried, error),
     };
     Error::io(tried, error).remedy(remedy)
+}
+
+/// Whether this is how a kernel without nf_tables, or without netlink for it, answers.
+fn is_lack(error: &io::Error) -> bool {
+    const LACK: [i32; 4] = [libc::EINVAL, libc::EOPNOTSUPP, libc::EPROTONOSUPPORT, libc::EAFNOSUPPORT];
+    error.raw_os_error().is_some_and(|errno| LACK.contains(&errno))
 }
 
 /// Refuses a second daemon that would make the same table or rules in this network namespace.

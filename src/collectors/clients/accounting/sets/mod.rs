@@ -3,7 +3,8 @@
 //! A packet costs one look-up for each direction it counts in, however many clients there are, and a new client is
 //! counted from its first packet. The counts live in the kernel: they go on while the daemon is away, and the next one
 //! takes them over. Since Linux 6.9 nobody else can change the table while we run; elsewhere it is made again, with its
-//! counts, as soon as somebody removes it (`nft flush ruleset`, `/etc/init.d/firewall stop`).
+//! counts, as soon as somebody removes it (`nft flush ruleset`, `/etc/init.d/firewall stop`). What is lost then is what
+//! was counted since the last reading; and all of it if that happens while no daemon runs.
 
 mod keep;
 mod kernel;
