@@ -103,7 +103,9 @@ impl Clients {
         let Some(Open { observer, source, connections }) = &mut self.open else { return Ok(()) };
         if observer.has_changed() || self.resettled {
             let lans = Lans::find(&self.settings.subnets, &observer.interfaces);
-            for problem in lans.problems.iter().filter(|problem| !self.lans.problems.contains(problem)) {
+            // Without any LAN the collection fails and tells the reason.
+            let is_new = |problem: &&String| !lans.lans.is_empty() && !self.lans.problems.contains(problem);
+            for problem in lans.problems.iter().filter(is_new) {
                 log::warn!(target: ROW.name, "{problem}");
             }
             if lans.lans != self.lans.lans {
