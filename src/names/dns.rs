@@ -267,4 +267,5 @@ impl Iterator for Records<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "a wrong index fails the test")]
 mod tests;
