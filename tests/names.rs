@@ -4,14 +4,20 @@
 
 mod lab;
 
+#[path = "support/tmpfs.rs"]
+mod tmpfs;
+
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
-use gatemeter::names::{Mac, Names, Sources};
+use gatemeter::names::directory::Settings;
+use gatemeter::names::{Directory, Mac, Names, Sources};
 use lab::dhcp::DhcpServer;
 use lab::{Lab, process};
+use tmpfs::on_small_tmpfs;
 
 #[test]
 fn a_client_of_a_real_dnsmasq_is_known_by_the_name_it_gave() {
@@ -54,6 +60,50 @@ fn a_file_that_breaks_is_logged_once_and_once_again_when_it_is_mended() {
     let malformed = format!("WARN names: {leases}:2: this line and another one are in no known format and left out");
     let well = format!("INFO names: {leases} is in order again");
     assert_eq!(*LINES.0.lock().unwrap(), [broken.clone(), mended, broken, malformed, well]);
+}
+
+/// Twenty clients with names as long as names may be, from a lease file beside the cache.
+fn twenty_clients(dir: &Path) -> Directory {
+    let lease = |n: u8| format!("1 02:00:00:00:00:{n:02x} 10.0.0.{n} {} *\n", "x".repeat(255));
+    let leases = Path::new("/tmp/leases");
+    fs::write(leases, (1..=20).map(lease).collect::<String>()).unwrap();
+    let sources = Sources { uci_dir: "/nonexistent".into(), leases: vec![leases.to_owned()], hosts: Vec::new() };
+    let mut directory = Directory::new(Settings { sources, cache: Some(dir.join("names")), reverse_dns: None });
+    let now = Instant::now();
+    directory.refresh(now);
+    (1..=20).for_each(|n| directory.learned(Some(&Mac([2, 0, 0, 0, 0, n])), &[10, 0, 0, n].into(), now));
+    directory
+}
+
+#[test]
+fn a_full_disk_keeps_the_old_cache_and_all_names() {
+    let name = "a_full_disk_keeps_the_old_cache_and_all_names";
+    let old = "# gatemeter names 1\n- old 10.9.0.1\n";
+    let prepare = "mount -t tmpfs none /tmp && printf '# gatemeter names 1\\n- old 10.9.0.1\\n' >/mnt/names && \
+                   { cat /dev/zero >/mnt/filler 2>/tmp/full || grep -q 'No space left' /tmp/full; }";
+    let Some(dir) = on_small_tmpfs(name, prepare) else { return };
+    let mut directory = twenty_clients(&dir);
+    directory.save(Instant::now());
+    assert_eq!(fs::read_to_string(dir.join("names")).unwrap(), old);
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 2);
+    assert!(directory.name(None, &IpAddr::from([10, 0, 0, 20])).is_some());
+    fs::remove_file(dir.join("filler")).unwrap();
+    directory.refresh(Instant::now());
+    directory.refresh(Instant::now() + Duration::from_secs(3600));
+    let written = fs::read_to_string(dir.join("names")).unwrap();
+    assert!(written.lines().count() == 22 && written.contains("- old 10.9.0.1\n"), "{written}");
+}
+
+#[test]
+fn a_read_only_disk_costs_the_cache_and_nothing_else() {
+    let name = "a_read_only_disk_costs_the_cache_and_nothing_else";
+    let prepare = "mount -t tmpfs none /tmp && mount -o remount,ro /mnt";
+    let Some(dir) = on_small_tmpfs(name, prepare) else { return };
+    let mut directory = twenty_clients(&dir.join("state"));
+    directory.save(Instant::now());
+    directory.refresh(Instant::now() + Duration::from_secs(3600));
+    assert!(directory.name(None, &IpAddr::from([10, 0, 0, 20])).is_some());
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
 }
 
 /// Keeps what is logged.

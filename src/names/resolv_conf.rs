@@ -48,15 +48,6 @@ impl ResolvConf {
     }
 }
 
-/// A DNS server as people write it: an address, with a port behind it if that is not 53.
-pub fn server(text: &str) -> Result<SocketAddr, String> {
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    bare.parse::<IpAddr>()
-        .map(|addr| (addr, PORT).into())
-        .or_else(|_| text.parse())
-        .map_err(|_| format!("'{text}' is not a DNS server, expected 192.168.1.1, 192.168.1.1:5353 or [fd00::1]:5353"))
-}
-
 fn address(word: &str, ifindex: impl Fn(&str) -> Option<u32>) -> Option<SocketAddr> {
     match word.split_once('%') {
         None => Some((word.parse::<IpAddr>().ok()?, PORT).into()),
@@ -102,15 +93,5 @@ mod tests {
         let text = format!("{}search {}", "nameserver 10.0.0.1\n".repeat(100), "x.y ".repeat(100));
         let (servers, domains) = read(&text);
         assert_eq!((servers.len(), domains.len()), (MAX_SERVERS, MAX_DOMAINS));
-    }
-
-    #[test]
-    fn a_server_may_have_a_port() {
-        assert_eq!(server("10.0.0.1").unwrap().to_string(), "10.0.0.1:53");
-        assert_eq!(server("10.0.0.1:5353").unwrap().to_string(), "10.0.0.1:5353");
-        assert_eq!(server("fd00::1").unwrap().to_string(), "[fd00::1]:53");
-        assert_eq!(server("[fd00::1]").unwrap().to_string(), "[fd00::1]:53");
-        assert_eq!(server("[fd00::1]:5353").unwrap().to_string(), "[fd00::1]:5353");
-        assert!(server("router").unwrap_err().starts_with("'router' is not a DNS server, expected "));
     }
 }
