@@ -134,9 +134,11 @@ fn a_panic_is_contained_told_and_followed_by_a_new_collector() {
 fn stale_figures_are_withdrawn_after_three_intervals_without_success() {
     let behaviour: Behaviour =
         |n| Box::pin(async move { if n > 1 { Err(Error::failed("ask", "no answer")) } else { Ok(()) } });
+    let begun = Instant::now();
     let outcome = supervise(behaviour, |outcome| outcome.status.errors.get() > 0 && pages(outcome) == 0);
     assert!(!outcome.status.up.get());
-    assert!(outcome.status.errors.get() >= 3, "withdrawn after {} failures", outcome.status.errors.get());
+    // However many collections a busy machine missed meanwhile.
+    assert!(begun.elapsed() >= 3 * INTERVAL, "withdrawn after {:?}", begun.elapsed());
 }
 
 #[test]
