@@ -43,6 +43,8 @@ unit: ## tests beside the code, and the examples in its docs
 	$(CARGO) test --no-fail-fast --lib --bins
 	$(CARGO) test --doc
 
+# They wait for the daemon more than they compute.
+integration: export RUST_TEST_THREADS ?= 6
 integration: setup-test ## the real program in a lab of network namespaces (root)
 	$(CARGO) test --no-fail-fast --test '*'
 	@if [ -e bpf/target/rebuilt/differs ]; then \
@@ -54,7 +56,7 @@ system-test: setup-system ## on an emulated machine with Debian 12's Linux 6.1, 
 	CARGO=$(CARGO) SECONDS_SYSTEM=$(SECONDS_SYSTEM) tests/system/run.sh
 
 bench: setup-bench ## what it costs, side by side with its peers where they are installed (root)
-	$(CARGO) bench --bench packet_cost --bench scrape
+	$(CARGO) bench --bench packet_cost --bench scrape --bench clients
 
 bpf: setup-bpf ## build the kernel programs for both byte orders
 	bpf/build.sh

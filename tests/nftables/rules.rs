@@ -117,7 +117,7 @@ fn what_is_missing_is_told_and_found_once_it_is_there() {
         assert_eq!(read(rules), Counts::new());
         assert_eq!(rules.nothing(), Some(words));
     };
-    says(&mut rules, "there is no nftables table inet filter");
+    says(&mut rules, "there is no nftables table inet filter; clients.manage_rules=1 makes it");
     nft(&lab.router, "table inet filter { }\n");
     let missing = "there is no chain CLIENT_TRAFFIC in the nftables table inet filter; clients.manage_rules=1 makes it";
     says(&mut rules, missing);
@@ -130,7 +130,7 @@ fn what_is_missing_is_told_and_found_once_it_is_there() {
     nft(&lab.router, "add rule inet filter CLIENT_TRAFFIC counter packets 1 bytes 2 comment \"rx_10.0.0.1\"\n");
     assert_eq!(read(&mut rules), Counts::from([((addr("10.0.0.1"), Rx), (2, 1))]));
     lab.router.must(&["nft", "flush", "ruleset"]);
-    says(&mut rules, "there is no nftables table inet filter");
+    says(&mut rules, "there is no nftables table inet filter; clients.manage_rules=1 makes it");
 }
 
 #[test]

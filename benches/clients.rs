@@ -1,0 +1,372 @@
+//! What the `clients` collector costs: an update with 250 clients and many flows, beside the same reading done with the
+//! programs that network-metrics-exporter runs for it; and what counting costs each packet, as a set and as two rules for
+//! each client. `make bench` runs it; it takes root.
+//!
+//! CPU time of the daemon is the kernel's own account of its threads (/proc/PID/task/TID/schedstat), work in the kernel
+//! on its behalf included. CPU time of the other way is that of the reading process and of all its children
+//! (/proc/PID/stat). Both run at the same time, once a second each, on the same router with the same churn.
+//!
+//! A packet that is sent into a veth pair is forwarded and delivered by the thread that sends it, or by the kernel's
+//! ksoftirqd when that falls behind; the CPU time of both is what a packet costs, whoever else uses the machine.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a failed assumption must stop the benchmark, and it runs real programs"
+)]
+
+#[path = "../tests/harness/mod.rs"]
+mod harness;
+#[path = "../tests/lab/mod.rs"]
+mod lab;
+#[path = "../tests/support/net.rs"]
+mod net;
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use harness::{Daemon, Setup, exposition};
+use lab::crowd::{Crowd, Flows};
+use lab::{Lab, frames, process};
+
+/// Clients of the router in the first part.
+const CLIENTS: u16 = 250;
+/// Flows of all clients together, in a step each.
+const FLOWS: [usize; 2] = [20_000, 50_000];
+/// Rounds of the first part, and seconds of each.
+const ROUNDS: usize = 5;
+const SECONDS: u64 = 10;
+/// Clients in the steps of the second part, its rounds, and the packets in each.
+const SIZES: [u16; 3] = [10, 100, 250];
+const PACKET_ROUNDS: usize = 101;
+const PACKETS: usize = 8_000;
+
+/// What makes this program read once a second in the other way, with the first and the last seconds as its words.
+const OTHER_WAY: &str = "--the-other-way";
+
+fn main() {
+    let words: Vec<String> = std::env::args().collect();
+    if words.get(1).is_some_and(|word| word == OTHER_WAY) {
+        the_other_way();
+        return;
+    }
+    // Either part alone: `cargo bench --bench clients -- packets`.
+    if !words.iter().any(|word| word == "packets") {
+        updates();
+    }
+    if !words.iter().any(|word| word == "updates") {
+        packets();
+    }
+}
+
+// The first part: updates.
+
+fn updates() {
+    println!("update: CPU per update, {CLIENTS} clients, {ROUNDS} rounds of {SECONDS} s, median [lowest, highest]\n");
+    println!("{:<44} {:>26} {:>12} {:>12}", "program", "ms per update", "resident kB", "at most kB");
+    for count in FLOWS {
+        let lab = Lab::builder().hosts(1).nat().build();
+        for (key, value) in [
+            ("nf_conntrack_acct", "1"),
+            ("nf_conntrack_udp_timeout", "7200"),
+            ("nf_conntrack_udp_timeout_stream", "7200"),
+            // What closes is gone after a second, so that flows end as fast as they begin.
+            ("nf_conntrack_tcp_timeout_time_wait", "1"),
+            ("nf_conntrack_tcp_timeout_close", "1"),
+        ] {
+            lab.router.sysctl(&format!("netfilter/{key}"), value);
+        }
+        let crowd = lab.crowd(lab.host(1), CLIENTS);
+        let script = "add table inet filter\n\
+                      add chain inet filter forward { type filter hook forward priority filter; }\n\
+                      add chain inet filter CLIENT_TRAFFIC\n\
+                      add rule inet filter forward jump CLIENT_TRAFFIC\n";
+        nft(&lab, &(script.to_owned() + &pairs_of_rules(&crowd, CLIENTS)));
+        let flows = crowd.flows(count / usize::from(CLIENTS));
+        let leases = lab.dir().join("leases");
+        fs::write(&leases, lease_file(&crowd)).unwrap();
+        let leases = format!("clients.leases={}", leases.display());
+        let flags = ["-e", "--collectors", "clients", "-o", "clients.interval=1", "--textfile", "none", "-o", &leases];
+        let mut daemon = Setup::new(&lab).flags(&flags).start();
+        let each = (count / usize::from(CLIENTS)) as f64;
+        daemon.wait_until("every flow", |metrics| {
+            let all = metrics.iter().filter(|(series, _)| series.starts_with("client_active_connections{"));
+            (all.filter(|(_, value)| **value >= each).count() >= usize::from(CLIENTS)).then_some(())
+        });
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| churn(&lab, &flows, &stop));
+            let (mut ours, mut theirs, mut peak) = (Vec::new(), Vec::new(), (0, 0));
+            for _ in 0..ROUNDS {
+                let other = lab.router.command(std::env::current_exe().unwrap());
+                let other = thread::scope(|scope| {
+                    let other = scope.spawn(move || {
+                        let mut other = other;
+                        other.args([OTHER_WAY, &SECONDS.to_string()]);
+                        process::must(other, "").unwrap()
+                    });
+                    ours.push(per_update(&daemon));
+                    other.join().unwrap()
+                });
+                let fields: Vec<f64> = other.split_whitespace().map(|field| field.parse().unwrap()).collect();
+                theirs.push(fields[0]);
+                peak = (peak.0.max(fields[1] as u64), peak.1.max(fields[2] as u64));
+            }
+            stop.store(true, Ordering::Relaxed);
+            let (resident, most) = (status_kb(daemon.pid(), "VmRSS:"), status_kb(daemon.pid(), "VmHWM:"));
+            let name = format!("gatemeter, {count} flows");
+            println!("{name:<44} {:>26} {resident:>12} {most:>12}", spread(&mut ours));
+            let name = format!("nft -j, conntrack -L, ip neigh, {count} flows");
+            println!("{name:<44} {:>26} {:>12} {:>12}", spread(&mut theirs), peak.0, peak.1);
+            println!("{:<44} {:>26.1}", "  ratio of the medians", theirs[ROUNDS / 2] / ours[ROUNDS / 2]);
+        });
+        let log = daemon.stderr();
+        let told: Vec<_> = log.lines().filter(|line| !line.starts_with("INFO")).collect();
+        assert!(told.is_empty(), "{told:#?}");
+        assert!(daemon.stop().success());
+    }
+}
+
+/// Milliseconds of CPU per update over one round.
+fn per_update(daemon: &Daemon) -> f64 {
+    let updated = || {
+        let metrics = exposition::parse(&daemon.page().unwrap()).unwrap();
+        metrics["gatemeter_collector_last_success_timestamp_seconds{collector=\"clients\"}"]
+    };
+    let (begun, before) = (updated(), cpu_nanoseconds(daemon.pid()));
+    thread::sleep(Duration::from_secs(SECONDS));
+    let after = cpu_nanoseconds(daemon.pid());
+    let updates = (updated() - begun).round();
+    assert!(updates >= 1.0, "no update in {SECONDS} s");
+    (after - before) as f64 / updates / 1e6
+}
+
+/// Fifty connections a second that carry a little and close, and datagrams in 500 of the flows.
+fn churn(lab: &Lab, flows: &Flows, stop: &AtomicBool) {
+    let (host, far) = (lab.host(1), &lab.internet);
+    let listener = far.tcp_listener(far.v4, 0);
+    let address = listener.local_addr().unwrap();
+    let mut member = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let begun = Instant::now();
+        host.enter(|| {
+            for _ in 0..5 {
+                let mut near = std::net::TcpStream::connect(address).unwrap();
+                let (mut far, _) = listener.accept().unwrap();
+                near.write_all(&[1; 1000]).unwrap();
+                far.read_exact(&mut [0; 1000]).unwrap();
+            }
+        });
+        for _ in 0..5 {
+            flows.exchange(member, 0..10, 100, 1000);
+            member = (member + 1) % usize::from(CLIENTS);
+        }
+        thread::sleep(Duration::from_millis(100).saturating_sub(begun.elapsed()));
+    }
+}
+
+/// Reads once a second what network-metrics-exporter reads, with the programs it runs, and takes out of it what it
+/// needs, by plain search for words: less than its JSON and regular expressions take. Prints milliseconds of CPU per
+/// update, and the memory of this process and of the largest of the others.
+fn the_other_way() {
+    let seconds: u64 = std::env::args().nth(2).unwrap().parse().unwrap();
+    let output = |words: &[&str]| {
+        let output = Command::new(words[0]).args(&words[1..]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (mut updates, mut peak) = (0, 0);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(seconds) {
+        let next = Instant::now() + Duration::from_secs(1);
+        let rules = output(&["nft", "-j", "list", "chain", "inet", "filter", "CLIENT_TRAFFIC"]);
+        let mut bytes: HashMap<&str, u64> = HashMap::new();
+        for rule in rules.split("\"comment\": \"").skip(1) {
+            let (comment, rest) = rule.split_once('"').unwrap();
+            let count = rest.split_once("\"bytes\": ").unwrap().1;
+            let count = count.split(|c: char| !c.is_ascii_digit()).next().unwrap();
+            bytes.insert(comment, count.parse().unwrap());
+        }
+        assert_eq!(bytes.len(), 2 * usize::from(CLIENTS));
+        let connections = output(&["conntrack", "-L", "-o", "extended"]);
+        let mut counts: HashMap<&str, u32> = HashMap::new();
+        for word in connections.split([' ', '\n']) {
+            let address = word.strip_prefix("src=").or_else(|| word.strip_prefix("dst="));
+            if let Some(address) = address.filter(|address| address.starts_with("10.77.")) {
+                *counts.entry(address).or_default() += 1;
+            }
+        }
+        assert_eq!(counts.len(), usize::from(CLIENTS));
+        let neighbours = output(&["ip", "neigh", "show"]);
+        let online = |line: &&str| ["REACHABLE", "STALE", "DELAY", "PROBE"].iter().any(|state| line.contains(state));
+        assert!(neighbours.lines().filter(online).count() >= usize::from(CLIENTS));
+        updates += 1;
+        peak = peak.max(status_kb(std::process::id(), "VmHWM:"));
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    // proc(5): ticks of this process and of its children that have ended, behind the name in parentheses.
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let ticks: u64 = fields[11..15].iter().map(|field| field.parse::<u64>().unwrap()).sum();
+    println!("{} {peak} {}", ticks as f64 * 10.0 / f64::from(updates), largest_child_kb());
+}
+
+/// The most memory that one of our ended children had.
+fn largest_child_kb() -> i64 {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: `usage` is room for one rusage, which the kernel fills.
+    let result = unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr()) };
+    assert_eq!(result, 0);
+    // SAFETY: zero is a value for all of its fields, and the kernel has filled them.
+    unsafe { usage.assume_init() }.ru_maxrss as i64
+}
+
+// The second part: packets.
+
+fn packets() {
+    println!(
+        "\npacket: forwarding small datagrams through the router, {PACKET_ROUNDS} interleaved rounds of {PACKETS}"
+    );
+    println!("{:<12} {:>9} {:>9} {:>9} {:>9}   medians", "counting", "clients", "ns", "rate", "ns more");
+    let lab = Lab::builder().hosts(1).build();
+    let table = our_table(&lab);
+    let host = lab.host(1);
+    let crowd = lab.crowd(host, SIZES[SIZES.len() - 1]);
+    let frame = |&ip: &Ipv4Addr| {
+        let macs = frames::Macs { source: host.mac, destination: lab.router_mac(host) };
+        // Nobody is there, and over IPv4 the internet keeps silent about it.
+        frames::udp(macs, IpAddr::V4(ip), IpAddr::from([198, 51, 100, 77]), &[7; 18])
+    };
+    let all: Vec<Vec<u8>> = crowd.members.iter().map(frame).collect();
+    let sender = host.enter(|| net::Sender::new(lab::sys::if_index("eth0").unwrap() as u32));
+    let set = |_: u16| table.clone();
+    let rules = |size: u16| {
+        "add table inet filter\n\
+         add chain inet filter forward { type filter hook forward priority filter; }\n"
+            .to_owned()
+            + &pairs_of_rules(&crowd, size).replace("CLIENT_TRAFFIC", "forward")
+    };
+    let nothing = |_: u16| String::new();
+    let empty =
+        |_: u16| "table inet empty { chain forward { type filter hook forward priority filter + 10; }; }\n".to_owned();
+    let ways: [(&str, &dyn Fn(u16) -> String); 4] =
+        [("none", &nothing), ("no rule", &empty), ("a set", &set), ("two rules", &rules)];
+    let mut figures: HashMap<(&str, u16), Vec<f64>> = HashMap::new();
+    for _ in 0..PACKET_ROUNDS {
+        for size in SIZES {
+            for (name, script) in ways {
+                lab.router.must(&["nft", "flush", "ruleset"]);
+                nft(&lab, &script(size));
+                let repeated = |count| all[..usize::from(size)].iter().cycle().take(count).map(|frame| &frame[..]);
+                sender.send_all(repeated(PACKETS / 10));
+                let before = lab.internet.counters("eth0").rx_packets;
+                let begun = forwarding_nanoseconds();
+                sender.send_all(repeated(PACKETS));
+                let arrived = || {
+                    let arrived = lab.internet.counters("eth0").rx_packets - before;
+                    (arrived >= PACKETS as u64 * 999 / 1000).then_some(())
+                };
+                assert!(process::poll(process::LIMIT, arrived).is_some(), "packets are lost with {name}");
+                let each = (forwarding_nanoseconds() - begun) as f64 / PACKETS as f64;
+                figures.entry((name, size)).or_default().push(each);
+            }
+        }
+    }
+    for size in SIZES {
+        for (name, _) in ways {
+            // Each round beside the same round without counting: the machine's pace changes in between.
+            let rounds = figures[&(name, size)].iter().zip(&figures[&("none", size)]);
+            let (mut rates, mut more): (Vec<f64>, Vec<f64>) =
+                rounds.map(|(each, none)| (none / each, each - none)).unzip();
+            let mut all = figures[&(name, size)].clone();
+            println!(
+                "{name:<12} {size:>9} {:>9.0} {:>9.2} {:>9.0}",
+                median(&mut all),
+                median(&mut rates),
+                median(&mut more)
+            );
+        }
+    }
+}
+
+/// The table as the daemon makes it, as text that nft takes.
+fn our_table(lab: &Lab) -> String {
+    let none = format!("clients.leases={}", lab.dir().join("none").display());
+    // One subnet of IPv4 and two of IPv6, as most homes have.
+    let flags = ["--collectors", "clients", "-o", &none, "-o", "clients.subnet=10.77.0.0/16/br-lan"];
+    let flags_v6 = ["-o", "clients.subnet=2001:db8:1:1::/64", "-o", "clients.subnet=fd00:1:1::/64"];
+    lab.router.must(&["ip", "addr", "add", "10.77.0.1/16", "dev", "br-lan"]);
+    let mut daemon = Setup::new(lab).flags(&flags).flags(&flags_v6).start();
+    daemon.wait_for("gatemeter_collector_up{collector=\"clients\"}", 1.0);
+    daemon.kill9();
+    let table = lab.router.must(&["nft", "-s", "list", "table", "inet", "gatemeter"]);
+    lab.router.must(&["ip", "addr", "del", "10.77.0.1/16", "dev", "br-lan"]);
+    // nft prints flags that it does not know as none, and then does not take that.
+    table.lines().filter(|line| line.trim() != "flags").map(|line| format!("{line}\n")).collect()
+}
+
+fn pairs_of_rules(crowd: &Crowd, count: u16) -> String {
+    let pair = |ip: &Ipv4Addr| {
+        format!(
+            "add rule inet filter CLIENT_TRAFFIC ip saddr {ip} counter comment \"tx_{ip}\"\n\
+             add rule inet filter CLIENT_TRAFFIC ip daddr {ip} counter comment \"rx_{ip}\"\n"
+        )
+    };
+    crowd.members.iter().take(usize::from(count)).map(pair).collect()
+}
+
+fn lease_file(crowd: &Crowd) -> String {
+    let lease = |(n, ip): (u16, &Ipv4Addr)| format!("1900000000 {} {ip} device-{n} *\n", Crowd::mac_text(n));
+    (0..).zip(&crowd.members).map(lease).collect()
+}
+
+fn nft(lab: &Lab, script: &str) {
+    let mut nft = lab.router.command("nft");
+    nft.args(["-f", "-"]);
+    process::must(nft, script).unwrap();
+}
+
+fn median(all: &mut [f64]) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all[all.len() / 2]
+}
+
+fn spread(all: &mut [f64]) -> String {
+    all.sort_by(f64::total_cmp);
+    format!("{:.2} [{:.2}, {:.2}]", all[all.len() / 2], all[0], all[all.len() - 1])
+}
+
+fn cpu_nanoseconds(pid: u32) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    tasks.filter_map(Result::ok).map(|task| task_nanoseconds(&task.path())).sum()
+}
+
+/// CPU time of this thread and of the kernel's threads that take over packets.
+fn forwarding_nanoseconds() -> u64 {
+    let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok).map(|entry| entry.path());
+    let takes_over = |path: &PathBuf| {
+        let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
+        name.starts_with("ksoftirqd/")
+    };
+    let ksoftirqd: u64 = processes.filter(takes_over).map(|path| task_nanoseconds(&path)).sum();
+    ksoftirqd + task_nanoseconds(Path::new("/proc/thread-self"))
+}
+
+fn task_nanoseconds(path: &Path) -> u64 {
+    let text = fs::read_to_string(path.join("schedstat")).unwrap_or_default();
+    text.split(' ').next().and_then(|first| first.parse::<u64>().ok()).unwrap_or(0)
+}
+
+fn status_kb(pid: u32, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
