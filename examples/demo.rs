@@ -1,8 +1,9 @@
 //! A home network on this machine, measured by the real daemon on its router: `make demo`.
 //!
 //! Four LAN hosts talk to a server on the internet at their own rates, over IPv4 and IPv6, TCP and UDP. Every two seconds
-//! a table shows what the daemon's /metrics says. At the end the traffic stops, and what each host's network card has
-//! sent and received is compared with what gatemeter counted for it, byte for byte. Ends with 0 only if they agree.
+//! two tables show what the daemon's /metrics says: bytes and packets, then rates, connections and who is there. At the
+//! end the traffic stops, and what each host's network card has sent and received is compared with what both collectors
+//! counted for it, byte for byte. Ends with 0 only if they agree.
 
 #![allow(
     missing_docs,
@@ -24,6 +25,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use harness::{Daemon, Samples, Setup, exposition};
+use lab::firewall::Firewall;
 use lab::traffic::{Sent, TcpPair, UdpPair};
 use lab::{Counters, Lab, Node};
 
@@ -38,6 +40,9 @@ const FAMILIES: [&str; 4] = [
     "node_nat_traffic_upload",
     "node_nat_traffic_upload_pkts",
 ];
+
+/// Length of an Ethernet header, which `traffic` counts and `clients` does not.
+const ETHERNET: u64 = 14;
 
 /// What one host does ten times a second, in bytes of payload.
 struct Habit {
@@ -86,7 +91,9 @@ fn show(length: Duration) -> Result<(), String> {
     println!(
         "Building a home network: router, 4 hosts, a server on the internet (namespaces, nothing leaves this machine)"
     );
-    let lab = Lab::builder().hosts(4).nat().try_build()?;
+    let lab = Lab::builder().hosts(4).try_build()?;
+    // NAT, and connections of both families followed.
+    let _firewall = Firewall::start(&lab);
     for node in lab.lan.iter().chain([&lab.internet]) {
         // One segment, one packet: a network card would show the same figures.
         node.set_offloads("eth0", &[("tso", false), ("gso", false), ("gro", false)]);
@@ -104,9 +111,11 @@ fn show(length: Duration) -> Result<(), String> {
         "--textfile",
         TEXTFILE,
         "--collectors",
-        "traffic",
+        "traffic,clients",
         "-o",
         "traffic.unknown_hosts=1",
+        "-o",
+        "clients.interval=1",
     ]);
     println!("Starting on the router:\n  {}\n", setup.shown());
     go_on()?;
@@ -122,12 +131,15 @@ fn show(length: Duration) -> Result<(), String> {
 }
 
 fn measure(lab: &Lab, daemon: &Daemon, length: Duration) -> Result<(), String> {
-    daemon.wait_for("gatemeter_collector_up{collector=\"traffic\"}", 1.0);
+    for collector in ["traffic", "clients"] {
+        daemon.wait_for(&format!("gatemeter_collector_up{{collector=\"{collector}\"}}"), 1.0);
+    }
     let before: Vec<Counters> = lab.lan.iter().map(|host| host.counters("eth0")).collect();
     let known = run_traffic(lab, daemon, length)?;
-    let (moved, counted) = settle(lab, daemon, &before)?;
+    let (moved, counted, clients) = settle(lab, daemon, &before)?;
     print_pages(lab, daemon)?;
-    compare(lab, &moved, &known, &counted)
+    compare(lab, &moved, &known, &counted)?;
+    compare_clients(&moved, &clients)
 }
 
 /// Each host's traffic on a thread of its own, and the table on this one; returns what the hosts with nothing but
@@ -143,7 +155,9 @@ fn run_traffic(lab: &Lab, daemon: &Daemon, length: Duration) -> Result<Vec<Optio
             if let Err(e) = pause(left.min(Duration::from_secs(2))) {
                 break Err(e);
             }
-            print_table(start.elapsed(), &daemon.metrics());
+            let metrics = daemon.metrics();
+            print_table(start.elapsed(), &metrics);
+            print_clients(&metrics);
             if start.elapsed() >= length {
                 break Ok(());
             }
@@ -178,18 +192,45 @@ fn live(lab: &Lab, host: &Node, habit: &Habit, stop: &AtomicBool) -> Option<(Sen
     habit.tcp.is_none().then_some((down, up))
 }
 
+/// Bytes down and up.
+type Bytes = (u64, u64);
+
 /// Waits for the last packets and for the daemon to have read its counters; returns what each host's network card has
-/// moved since `before` and what gatemeter counted, equal or not.
-fn settle(lab: &Lab, daemon: &Daemon, before: &[Counters]) -> Result<(Vec<Counters>, Vec<Counters>), String> {
+/// moved since `before`, what gatemeter counted for it, and what it counted for it as a client, equal or not.
+fn settle(
+    lab: &Lab,
+    daemon: &Daemon,
+    before: &[Counters],
+) -> Result<(Vec<Counters>, Vec<Counters>, Vec<Bytes>), String> {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         pause(Duration::from_millis(500))?;
-        let counted = per_host(lab, &daemon.metrics());
-        let moved = lab.lan.iter().zip(before).map(|(host, before)| host.counters("eth0") - *before).collect();
-        if counted == moved || Instant::now() >= deadline {
-            return Ok((moved, counted));
+        let metrics = daemon.metrics();
+        let (counted, clients) = (per_host(lab, &metrics), per_client(lab, &metrics));
+        let moved: Vec<_> = lab.lan.iter().zip(before).map(|(host, before)| host.counters("eth0") - *before).collect();
+        let agree = counted == moved && clients.iter().zip(&moved).all(|(client, card)| *client == ip_bytes(card));
+        if agree || Instant::now() >= deadline {
+            return Ok((moved, counted, clients));
         }
     }
+}
+
+/// What a network card has moved, without Ethernet headers.
+fn ip_bytes(card: &Counters) -> Bytes {
+    (card.rx_bytes - ETHERNET * card.rx_packets, card.tx_bytes - ETHERNET * card.tx_packets)
+}
+
+/// What gatemeter counted for each host as a client, its addresses added up.
+fn per_client(lab: &Lab, metrics: &Samples) -> Vec<Bytes> {
+    let is = |series: &str, name, value: &str| exposition::label(series, name).as_deref() == Some(value);
+    let sum = |host: &Node, direction| -> u64 {
+        let addresses = [host.v4.to_string(), host.v6.to_string()];
+        let of_host =
+            |series: &str| addresses.iter().any(|ip| is(series, "ip", ip)) && is(series, "direction", direction);
+        let bytes = metrics.iter().filter(|(series, _)| series.starts_with("client_traffic_bytes{") && of_host(series));
+        bytes.map(|(_, value)| *value as u64).sum()
+    };
+    lab.lan.iter().map(|host| (sum(host, "rx"), sum(host, "tx"))).collect()
 }
 
 /// What gatemeter counted for each host, its addresses added up.
@@ -243,16 +284,38 @@ fn print_table(elapsed: Duration, metrics: &Samples) {
     println!();
 }
 
+/// The clients that move something or have a connection.
+fn print_clients(metrics: &Samples) {
+    println!(
+        "  {:<12} {:<20} {:>12} {:>12} {:>12} {:>9}",
+        "client", "address", "down kbit/s", "up kbit/s", "connections", "state"
+    );
+    for series in metrics.keys().filter(|series| series.starts_with("client_status{")) {
+        let labels = series.trim_start_matches("client_status{");
+        let value = |name: String| metrics.get(&name).copied().unwrap_or(0.0);
+        let rate = |way: &str| value(format!("client_traffic_rate_bps{{direction=\"{way}\",{labels}")) / 1000.0;
+        let (down, up) = (rate("rx"), rate("tx"));
+        let connections = value(format!("client_active_connections{{{labels}"));
+        if down + up + connections == 0.0 {
+            continue;
+        }
+        let label = |name| exposition::label(series, name).unwrap_or_default();
+        let state = if metrics[series] == 1.0 { "online" } else { "offline" };
+        println!("  {:<12} {:<20} {down:>12.0} {up:>12.0} {connections:>12} {state:>9}", label("client"), label("ip"));
+    }
+    println!();
+}
+
 /// The two ways out, as a user sees them.
 fn print_pages(lab: &Lab, daemon: &Daemon) -> Result<(), String> {
     println!("The text file: head -n 12 {TEXTFILE}");
     print_lines(&daemon.textfile()?, 12, |_| true);
 
     let url = format!("http://{}:9999/metrics", lab.router.v4);
-    let wanted = format!("{}{{", FAMILIES[0]);
-    println!("\nOver HTTP, from a host of the LAN: curl -s {url} | grep '{wanted}'");
+    println!("\nOver HTTP, from a host of the LAN: curl -s {url} | grep -e '^{}{{' -e '^client_info'", FAMILIES[0]);
     let page = lab.host(1).must(&["curl", "-sS", "--fail", "--max-time", "10", &url]);
-    print_lines(&page, usize::MAX, |line| line.contains(&wanted));
+    let wanted = [format!("{}{{", FAMILIES[0]), "client_info".to_owned()];
+    print_lines(&page, usize::MAX, |line| wanted.iter().any(|name| line.starts_with(name)));
     println!();
     Ok(())
 }
@@ -295,6 +358,26 @@ fn compare(lab: &Lab, moved: &[Counters], known: &[Option<(Sent, Sent)>], counte
         return Ok(());
     }
     Err(format!("the counts differ: {}", wrong.join(", ")))
+}
+
+/// Network cards against what clients are said to have moved through the router: the same bytes without Ethernet headers.
+fn compare_clients(moved: &[Counters], clients: &[Bytes]) -> Result<(), String> {
+    let mut wrong = Vec::new();
+    println!("\n{:<13} {:>31} {:>30}", "client", "moved, without Ethernet headers", "counted by gatemeter");
+    for (n, (card, gate)) in moved.iter().map(ip_bytes).zip(clients).enumerate() {
+        let name = NAMES.get(n).unwrap_or(&"unnamed");
+        for (way, card, gate) in [("down", card.0, gate.0), ("up", card.1, gate.1)] {
+            println!("{name:<8} {way:<4} {card:>29} B {gate:>28} B");
+            if card != gate {
+                wrong.push(format!("{name} {way}"));
+            }
+        }
+    }
+    if wrong.is_empty() {
+        println!("\nThey agree, too.");
+        return Ok(());
+    }
+    Err(format!("the bytes of clients differ: {}", wrong.join(", ")))
 }
 
 /// The router's static leases, as OpenWrt keeps them in /etc/config/dhcp.

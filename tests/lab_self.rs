@@ -11,6 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use lab::dhcp::DhcpServer;
+use lab::firewall::Firewall;
 use lab::traffic::{self, Sent, TcpPair, UdpPair};
 use lab::{Lab, frames, leftovers, node, process};
 
@@ -211,4 +212,61 @@ fn what_a_killed_owner_left_is_swept_and_what_a_living_one_holds_is_not() {
 fn left_of(id: &str) -> Vec<String> {
     let all = leftovers::names(node::NETNS_DIR).into_iter().chain(leftovers::names("/tmp"));
     all.filter(|name| name == id || name.starts_with(&format!("{id}-"))).collect()
+}
+
+#[test]
+fn an_address_that_is_given_back_leaves_the_lease_file() {
+    let lab = Lab::builder().hosts(1).build();
+    let server = DhcpServer::start(&lab);
+    server.lease(lab.host(1), "kitchen-radio");
+    server.release(lab.host(1), &lab.dir().join("udhcpc.log"));
+    let leases = std::fs::read_to_string(server.leases()).unwrap();
+    assert!(!leases.contains("kitchen-radio"), "{leases}");
+}
+
+#[test]
+fn a_crowd_has_as_many_flows_as_one_asks_for_behind_a_firewall() {
+    let lab = Lab::builder().hosts(1).build();
+    let _firewall = Firewall::start(&lab);
+    let crowd = lab.crowd(lab.host(1), 250);
+    let flows = crowd.flows(8);
+    assert_eq!(flows.count(), 2000);
+    let count = lab.router.must(&["conntrack", "-C"]);
+    assert!(count.trim().parse::<usize>().unwrap() >= 2000, "{count}");
+    let neighbours = lab.router.must(&["ip", "neigh", "show", "dev", "br-lan"]);
+    assert!(neighbours.lines().count() >= 250, "{neighbours}");
+}
+
+#[test]
+fn a_port_that_is_forwarded_reaches_the_host_also_after_a_reload() {
+    let lab = Lab::builder().hosts(1).build();
+    let mut firewall = Firewall::start(&lab);
+    firewall.forward_port("udp", 5000, lab.host(1).v4, 5001);
+    let (inside, outside) = (lab.host(1).udp_socket(lab.host(1).v4, 5001), lab.internet.udp_socket(lab.internet.v4, 0));
+    for _ in 0..2 {
+        outside.send_to(b"in", (lab::WAN4, 5000)).unwrap();
+        inside.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        inside.recv_from(&mut [0; 10]).unwrap();
+        firewall.reload();
+    }
+}
+
+#[test]
+fn living_neighbours_are_learned_and_lost() {
+    let lab = Lab::builder().hosts(2).living_neighbours().build();
+    let state = |host: usize| {
+        let shown = lab.router.must(&["ip", "-4", "neigh", "show", "dev", "br-lan", &lab.host(host).v4.to_string()]);
+        shown.split_whitespace().last().unwrap_or("none").to_owned()
+    };
+    let becomes = |host: usize, want: &str| {
+        let seen = process::poll(process::LIMIT, || (state(host) == want).then_some(()));
+        assert!(seen.is_some(), "{host} is {} and not {want}", state(host));
+    };
+    becomes(1, "STALE");
+    lab.unplug(lab.host(1));
+    assert!(!lab.router.pings(lab.host(1).v4, 1));
+    becomes(1, "FAILED");
+    lab.plug(lab.host(1));
+    assert!(lab.host(1).pings(lab.internet.v4, 1));
+    becomes(1, "STALE");
 }

@@ -51,19 +51,48 @@ impl DhcpServer {
 
     /// Asks for an address for `host` under `name`, as its DHCP client would, and adds the address to its interface.
     pub fn lease(&self, host: &Node, name: &str) -> Ipv4Addr {
-        let option = format!("hostname:{name}");
+        self.lease_raw(host, name.as_bytes())
+    }
+
+    /// Like [`DhcpServer::lease`], with a name of any bytes, 255 at most.
+    pub fn lease_raw(&self, host: &Node, name: &[u8]) -> Ipv4Addr {
+        let option = host_name(name);
         host.must(&["busybox", "udhcpc", "-i", "eth0", "-f", "-n", "-q", "-t", "10", "-x", &option, "-s", "/bin/true"]);
+        let found = self.leased(host);
+        let Some(ip) = found else { panic!("no lease for {} in {}", host.name, self.leases.display()) };
+        host.must(&["ip", "addr", "replace", &format!("{ip}/24"), "dev", "eth0"]);
+        ip
+    }
+
+    /// Gives the address of `host` back, after which the server knows nothing of it; its interface keeps the address.
+    pub fn release(&self, host: &Node, log: &Path) {
+        // Asks for the same address again, and releases it when told to end.
+        let words = ["busybox", "udhcpc", "-i", "eth0", "-f", "-R", "-s", "/bin/true"];
+        let mut client = host.start(&words, log);
+        let told = || fs::read_to_string(log).unwrap_or_default().contains("obtained").then_some(());
+        assert!(process::poll(LIMIT, told).is_some(), "{} gets no address, see {}", host.name, log.display());
+        client.signal(libc::SIGTERM);
+        client.wait(LIMIT);
+        let gone = || self.leased(host).is_none().then_some(());
+        assert!(process::poll(LIMIT, gone).is_some(), "the lease of {} is still there", host.name);
+    }
+
+    /// The address leased to `host` as the lease file tells.
+    pub fn leased(&self, host: &Node) -> Option<Ipv4Addr> {
         let mac = host.mac_text().to_lowercase();
         let leases = fs::read_to_string(&self.leases).unwrap_or_default();
-        let lease = leases.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|lease| lease[1] == mac);
-        let Some(lease) = lease else { panic!("no lease for {mac} in {}:\n{leases}", self.leases.display()) };
-        let ip: Ipv4Addr = lease[2].parse().unwrap();
-        host.must(&["ip", "addr", "add", &format!("{ip}/24"), "dev", "eth0"]);
-        ip
+        let mut fields = leases.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        fields.find(|lease| lease.get(1) == Some(&mac.as_str()))?[2].parse().ok()
     }
 
     /// The server's process id.
     pub fn pid(&self) -> u32 {
         self.daemon.pid()
     }
+}
+
+/// DHCP option 12 as udhcpc takes it, in hexadecimal digits.
+fn host_name(name: &[u8]) -> String {
+    let digits: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("0x0c:{digits}")
 }

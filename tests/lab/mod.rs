@@ -8,8 +8,9 @@
 //! Everything is named `gm<pid>-<n>`: namespaces in /run/netns, one directory in /tmp with a bpffs of its own. Dropping
 //! the lab removes all of it, also when a test panics; what a killed process left behind is removed by the next lab.
 //! The network is silent: no router advertisements, no duplicate address detection, and neighbour entries that are
-//! complete from the start and stay so for an hour. What a test sends is all there is, but for the group reports each
-//! IPv6 interface makes in its first instants, before [`Builder::build`] returns.
+//! complete from the start and stay so for an hour, unless [`Builder::living_neighbours`] asks for the opposite. What a
+//! test sends is all there is, but for the group reports each IPv6 interface makes in its first instants, before
+//! [`Builder::build`] returns.
 
 #![allow(
     dead_code,
@@ -22,7 +23,9 @@
     reason = "shared by tests that each use a part of it; a failed assumption must stop the test; it runs real programs"
 )]
 
+pub mod crowd;
 pub mod dhcp;
+pub mod firewall;
 pub mod frames;
 pub mod leftovers;
 pub mod node;
@@ -82,6 +85,7 @@ pub struct Builder {
     hosts: u8,
     guests: u8,
     nat: bool,
+    living: bool,
 }
 
 impl Lab {
@@ -92,7 +96,7 @@ impl Lab {
 
     /// A network to be described further.
     pub fn builder() -> Builder {
-        Builder { hosts: 2, guests: 0, nat: false }
+        Builder { hosts: 2, guests: 0, nat: false, living: false }
     }
 
     /// The `n`th LAN host, counted from 1 as in its name.
@@ -114,6 +118,18 @@ impl Lab {
     pub fn router_mac(&self, host: &Node) -> [u8; 6] {
         let guest = self.guests.iter().any(|g| g.name == host.name);
         bridge_mac(if guest { "br-guest" } else { "br-lan" })
+    }
+
+    /// Pulls the host's cable.
+    pub fn unplug(&self, host: &Node) {
+        self.router.must(&["ip", "link", "set", &host.name, "down"]);
+    }
+
+    /// Puts the cable in again and waits for the carrier.
+    pub fn plug(&self, host: &Node) {
+        self.router.must(&["ip", "link", "set", &host.name, "up"]);
+        let carrier = || host.must(&["ip", "link", "show", "dev", "eth0"]).contains("LOWER_UP").then_some(());
+        assert!(process::poll(process::LIMIT, carrier).is_some(), "{} has no carrier", host.name);
     }
 
     fn all(&self) -> impl Iterator<Item = &Node> {
@@ -157,6 +173,12 @@ impl Builder {
         self
     }
 
+    /// Lets neighbours find each other by ARP and neighbour discovery, and forget each other within seconds.
+    pub fn living_neighbours(mut self) -> Self {
+        self.living = true;
+        self
+    }
+
     /// Builds the network; panics with the reason when it cannot be built.
     pub fn build(self) -> Lab {
         self.try_build().unwrap_or_else(|e| panic!("cannot build the lab: {e}"))
@@ -193,7 +215,7 @@ impl Builder {
             mounted: false,
             id,
         };
-        lab.raise(self.nat)?;
+        lab.raise(self.nat, self.living)?;
         Ok(lab)
     }
 }

@@ -10,7 +10,7 @@ use super::{
 };
 
 impl Lab {
-    pub(super) fn raise(&mut self, nat: bool) -> Result<(), String> {
+    pub(super) fn raise(&mut self, nat: bool, living: bool) -> Result<(), String> {
         let lock = sys::exclusive(LOCK).map_err(|e| format!("cannot lock {LOCK}: {e}; the lab needs root"))?;
         leftovers::sweep();
         let names: String = self.all().map(|node| format!("netns add {}\n", node.netns)).collect();
@@ -34,7 +34,11 @@ impl Lab {
             node.ip_batch(&host_plan(node))?;
         }
         self.internet.ip_batch(&self.internet_plan(nat))?;
-        self.introduce()?;
+        if living {
+            self.let_them_meet()?;
+        } else {
+            self.introduce()?;
+        }
         if nat {
             self.masquerade()?;
         }
@@ -118,6 +122,25 @@ impl Lab {
             keep_neighbours(host, "eth0")?;
             let plan: String = host.gateways().map(|ip| entry(ip, self.router_mac(host), "eth0")).collect();
             host.ip_batch(&plan)?;
+        }
+        Ok(())
+    }
+
+    /// Neighbours ask for each other as machines do, only sooner: an entry is certain for about a second, then stale, and
+    /// one that does not answer when it is needed has failed a second and a half later.
+    fn let_them_meet(&self) -> Result<(), String> {
+        let bridges = ["br-lan", "br-guest"].into_iter().take(if self.guests.is_empty() { 1 } else { 2 });
+        for (node, ifname) in bridges
+            .map(|bridge| (&self.router, bridge))
+            .chain(self.lan.iter().chain(&self.guests).map(|host| (host, "eth0")))
+        {
+            for family in ["ipv4", "ipv6"] {
+                for (key, value) in
+                    [("base_reachable_time_ms", "1000"), ("retrans_time_ms", "100"), ("delay_first_probe_time", "0")]
+                {
+                    node.try_sysctl(&format!("{family}/neigh/{ifname}/{key}"), value)?;
+                }
+            }
         }
         Ok(())
     }
@@ -271,10 +294,10 @@ fn host_plan(host: &Node) -> String {
     plan
 }
 
-fn entry(ip: impl Into<IpAddr>, mac: [u8; 6], ifname: &str) -> String {
+pub(super) fn entry(ip: impl Into<IpAddr>, mac: [u8; 6], ifname: &str) -> String {
     format!("neigh replace {} lladdr {} dev {ifname} nud reachable\n", ip.into(), colons(mac))
 }
 
-fn colons(mac: [u8; 6]) -> String {
+pub(super) fn colons(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }

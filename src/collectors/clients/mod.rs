@@ -95,6 +95,13 @@ impl Clients {
 
     async fn open(&mut self, source: Source, follow: bool) -> Result<()> {
         let connections = Connections::open(&self.settings, follow)?;
+        if self.settings.accounting == Accounting::Conntrack && flows::doctor::counts_bytes() == Some(false) {
+            log::warn!(
+                target: ROW.name,
+                "no bytes are counted: nf_conntrack_acct is 0; sysctl -w net.netfilter.nf_conntrack_acct=1 turns that on \
+                 for connections that begin after it"
+            );
+        }
         self.open = Some(Open { observer: Observer::open().await?, source, connections });
         self.settle().await
     }
@@ -105,8 +112,9 @@ impl Clients {
         if observer.has_changed() || self.resettled {
             let lans = Lans::find(&self.settings.subnets, &observer.interfaces);
             // Without any LAN the collection fails and tells the reason.
-            let is_new = |problem: &&String| !lans.lans.is_empty() && !self.lans.problems.contains(problem);
-            for problem in lans.problems.iter().filter(is_new) {
+            let told = |text: &&String| self.lans.problems.contains(text) || self.lans.doubts.contains(text);
+            let is_new = |text: &&String| !lans.lans.is_empty() && !told(text);
+            for problem in lans.problems.iter().chain(&lans.doubts).filter(is_new) {
                 log::warn!(target: ROW.name, "{problem}");
             }
             if lans.lans != self.lans.lans {

@@ -140,7 +140,8 @@ impl Client {
 
     /// What decides who is forgotten first.
     fn evidence(&self) -> Instant {
-        self.last_seen().map_or(self.since, |seen| seen.max(self.since))
+        // Not when it was listed: one that did not fit is listed anew each time.
+        self.last_seen().unwrap_or(self.since)
     }
 }
 

@@ -261,6 +261,19 @@ fn a_client_whose_rule_somebody_else_keeps_is_kept() {
 }
 
 #[test]
+fn a_neighbour_that_did_not_fit_is_no_newer_for_being_listed_again() {
+    let mut rounds = Rounds::new(Rules { max_clients: 2, ..RULES });
+    for second in [0, 2, 4] {
+        let neighbours = [
+            Neighbour(A, State::Stale, 10 + second),
+            Neighbour(B, State::Stale, 20 + second),
+            Neighbour("10.0.0.5", State::Stale, 30 + second),
+        ];
+        assert_eq!(rounds.round(second, &neighbours), ["10.0.0.5"]);
+    }
+}
+
+#[test]
 fn of_too_many_clients_the_longest_unseen_go_first() {
     let mut rounds = Rounds::new(Rules { max_clients: 2, ..RULES });
     rounds.round(0, &[Tx(A, 100), Tx(B, 100)]);

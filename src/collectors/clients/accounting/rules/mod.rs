@@ -111,7 +111,9 @@ impl Rules {
             let Count { bytes, packets } = total.count;
             each(Counter { addr: *addr, direction: *direction, bytes, packets });
         }
-        self.nothing = if found { None } else { Some(self.reason().map_err(|error| refused(TRIED, error))?) };
+        // What is managed is made as soon as there is a client.
+        let complete = found || self.manager.is_some();
+        self.nothing = if complete { None } else { Some(self.reason().map_err(|error| refused(TRIED, error))?) };
         Ok(())
     }
 
@@ -193,7 +195,7 @@ impl Rules {
             Ok(())
         }))?;
         if !found {
-            return Ok(format!("there is no nftables table {word} {table}"));
+            return Ok(format!("there is no nftables table {word} {table}; clients.manage_rules=1 makes it"));
         }
         let Some(chain) = &self.chain else { return Ok(format!("{RULES} in the nftables table {word} {table}")) };
         found = false;

@@ -1,0 +1,239 @@
+//! What the daemon shows for each client, and what it should show.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::harness::{Daemon, PATIENCE, Samples, Setup, exposition};
+use crate::lab::traffic::{Sent, UdpPair};
+use crate::lab::{End, Lab, Node, process};
+
+/// The collector's state as the daemon sees it.
+pub const UP: &str = "gatemeter_collector_up{collector=\"clients\"}";
+const LAST_SUCCESS: &str = "gatemeter_collector_last_success_timestamp_seconds{collector=\"clients\"}";
+
+/// Bytes of one client, with IP headers and without Ethernet's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    pub tx: u64,
+    pub rx: u64,
+}
+
+impl Tally {
+    pub fn of(tx: Sent, rx: Sent) -> Self {
+        Self { tx: tx.l3, rx: rx.l3 }
+    }
+
+    pub fn tx(sent: Sent) -> Self {
+        Self::of(sent, Sent::default())
+    }
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, more: Tally) {
+        self.tx += more.tx;
+        self.rx += more.rx;
+    }
+}
+
+/// Tallies by client, each as `NAME ADDRESS`, without those that have moved nothing.
+pub type Clients = BTreeMap<String, Tally>;
+
+/// How a host of the lab, named after itself by [`setup`], is called under one of its addresses.
+pub fn client(end: End) -> String {
+    named(&end.node.name, end.ip)
+}
+
+/// A client by the name that is expected of it.
+pub fn named(name: &str, ip: impl Into<IpAddr>) -> String {
+    format!("{name} {}", ip.into())
+}
+
+/// The series of a family that belongs to one client, as the page writes it.
+pub fn series(family: &str, name: &str, ip: impl Into<IpAddr>) -> String {
+    format!("{family}{{ip=\"{}\",client=\"{name}\"}}", ip.into())
+}
+
+/// Bytes of all clients that have moved any.
+pub fn clients(metrics: &Samples) -> Clients {
+    let mut clients = Clients::new();
+    for (key, direction, value) in by_direction(metrics, "client_traffic_bytes") {
+        let tally = clients.entry(key).or_default();
+        *(if direction == "tx" { &mut tally.tx } else { &mut tally.rx }) = value as u64;
+    }
+    clients.retain(|_, tally| *tally != Tally::default());
+    clients
+}
+
+/// Client, direction and value of each series of a family with a direction.
+pub fn by_direction(metrics: &Samples, family: &str) -> Vec<(String, String, f64)> {
+    let of_family = metrics.iter().filter(|(series, _)| series.split('{').next() == Some(family));
+    let row = |(series, value): (&String, &f64)| {
+        let label = |name| exposition::label(series, name).unwrap();
+        let direction = label("direction");
+        assert!(["tx", "rx"].contains(&direction.as_str()), "{series}");
+        (format!("{} {}", label("client"), label("ip")), direction, *value)
+    };
+    of_family.map(row).collect()
+}
+
+/// Client and value of each series of a family without a direction.
+pub fn by_client(metrics: &Samples, family: &str) -> BTreeMap<String, f64> {
+    let of_family = metrics.iter().filter(|(series, _)| series.split('{').next() == Some(family));
+    let label = |series, name| exposition::label(series, name).unwrap();
+    of_family.map(|(series, value)| (format!("{} {}", label(series, "client"), label(series, "ip")), *value)).collect()
+}
+
+/// A daemon that measures clients only, every second, serves HTTP, finds the LAN by itself, knows every host of the lab
+/// by its own name, and looks for names nowhere else.
+pub fn setup(lab: &Lab) -> Setup<'_> {
+    let nowhere = lab.dir().join("no-names").display().to_string();
+    let (leases, hosts) = (format!("clients.leases={nowhere}"), format!("clients.hosts={nowhere}"));
+    let flags = ["-e", "--collectors", "clients", "-o", "clients.interval=1", "-o", &leases, "-o", &hosts];
+    Setup::new(lab).uci("dhcp", &static_leases(lab)).flags(&flags)
+}
+
+/// The same without any place for names but `/etc/config/dhcp`'s, which is empty: for tests that name their own.
+pub fn bare_setup(lab: &Lab) -> Setup<'_> {
+    Setup::new(lab).uci("dhcp", "").flags(&["-e", "--collectors", "clients", "-o", "clients.interval=1"])
+}
+
+/// OpenWrt's /etc/config/dhcp with every host of the lab under its own name.
+pub fn static_leases(lab: &Lab) -> String {
+    lab.lan.iter().chain(&lab.guests).map(|node| static_lease(&node.name, node)).collect()
+}
+
+/// The section that names one host.
+pub fn static_lease(name: &str, node: &Node) -> String {
+    format!("config host\n\toption name '{name}'\n\toption mac '{}'\n\n", node.mac_text())
+}
+
+/// Waits until the daemon shows exactly these bytes, and no bytes of another client.
+///
+/// All of the traffic must have arrived. Where nothing should be counted, `want` has to hold something that was sent
+/// after it, or figures from before would do.
+pub fn expect(daemon: &Daemon, want: impl IntoIterator<Item = (String, Tally)>) {
+    let wanted = sum(want);
+    let mut last = Clients::new();
+    let seen = process::poll(PATIENCE, || {
+        last = clients(&daemon.metrics());
+        (last == wanted).then_some(())
+    });
+    if seen.is_none() {
+        panic!("the figures are\n{last:#?}\nand not\n{wanted:#?}");
+    }
+}
+
+/// Metrics of a collection that began after this call: of the second one to end, as the first may be under way.
+pub fn fresh(daemon: &Daemon) -> Samples {
+    let read_at = |metrics: &Samples| metrics.get(LAST_SUCCESS).copied().unwrap_or(0.0);
+    let mut metrics = daemon.metrics();
+    for _ in 0..2 {
+        let before = read_at(&metrics);
+        metrics = daemon.wait_until("another collection", |now| (read_at(now) > before).then(|| now.clone()));
+    }
+    metrics
+}
+
+/// When the figures of a page were collected, in seconds since 1970.
+pub fn collected_at(metrics: &Samples) -> f64 {
+    metrics[LAST_SUCCESS]
+}
+
+/// Datagrams up and down between a client and a peer, and what they must count.
+pub fn exchange(from: End, to: End, up: (usize, usize), down: (usize, usize)) -> Tally {
+    let mut pair = UdpPair::open(from, to);
+    // Up first: NAT lets nothing in that was not asked for.
+    let up = pair.up(up.0, up.1);
+    Tally::of(up, pair.down(down.0, down.1))
+}
+
+/// A little traffic each way over IPv4: the sign that all that was sent before has been counted, or never will be.
+pub fn mark(lab: &Lab, node: &Node) -> (String, Tally) {
+    (client(node.on_v4()), exchange(node.on_v4(), lab.internet.on_v4(), (2, 10), (3, 20)))
+}
+
+/// Keeps every host of the main LAN talking to the internet over both families while `work` is done; returns what all
+/// of it must count.
+pub fn while_talking<T>(lab: &Lab, work: impl FnOnce() -> T) -> (Clients, T) {
+    let ends =
+        lab.lan.iter().flat_map(|node| [(node.on_v4(), lab.internet.on_v4()), (node.on_v6(), lab.internet.on_v6())]);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let talkers: Vec<_> = ends
+            .map(|(from, to)| {
+                let stop = &stop;
+                scope.spawn(move || (client(from), talk(from, to, stop)))
+            })
+            .collect();
+        let stopping = StopOnDrop(&stop);
+        let done = work();
+        drop(stopping);
+        (talkers.into_iter().map(|talker| talker.join().unwrap()).collect(), done)
+    })
+}
+
+/// Exchanges a few datagrams each way again and again until told to stop; returns what that must count.
+pub fn talk(from: End, to: End, stop: &AtomicBool) -> Tally {
+    let mut pair = UdpPair::open(from, to);
+    let mut tally = Tally::default();
+    while !stop.load(Ordering::Relaxed) {
+        let up = pair.up(3, 200);
+        tally += Tally::of(up, pair.down(2, 1000));
+        thread::sleep(Duration::from_millis(2));
+    }
+    tally
+}
+
+/// Waits until every host of the main LAN has sent and received a good deal more, whatever the daemon does.
+pub fn let_it_flow(lab: &Lab) {
+    let moved = |node: &Node| {
+        let counters = node.counters("eth0");
+        counters.tx_packets.min(counters.rx_packets)
+    };
+    let before: Vec<u64> = lab.lan.iter().map(moved).collect();
+    let flowed = || lab.lan.iter().zip(&before).all(|(node, before)| moved(node) > before + 40).then_some(());
+    assert!(process::poll(PATIENCE, flowed).is_some(), "the hosts have stopped talking");
+}
+
+/// Tells threads to stop, also when an assertion fails: their scope would wait for them for ever.
+pub struct StopOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Adds up tallies of the same clients.
+pub fn sum(all: impl IntoIterator<Item = (String, Tally)>) -> Clients {
+    let mut clients = Clients::new();
+    for (client, tally) in all {
+        *clients.entry(client).or_default() += tally;
+    }
+    clients
+}
+
+/// Waits until the daemon's log holds all of these words in one line, and returns that line.
+pub fn told(daemon: &Daemon, words: &[&str]) -> String {
+    let line = process::poll(PATIENCE, || {
+        let log = daemon.stderr();
+        let has_all = |line: &&str| words.iter().all(|word| line.contains(word));
+        log.lines().find(has_all).map(str::to_owned)
+    });
+    line.unwrap_or_else(|| panic!("{words:?} are not in one line of\n{}", daemon.stderr()))
+}
+
+/// Keeps the router's bridge from showing what it only passes from port to port to the IP firewall, as OpenWrt does.
+pub fn plain_bridge(lab: &Lab) {
+    for family in ["iptables", "ip6tables"] {
+        let key = format!("bridge/bridge-nf-call-{family}");
+        // Kernels without br_netfilter have no such switch and no need for it.
+        if Path::new("/proc/sys/net").join(&key).exists() {
+            lab.router.sysctl(&key, "0");
+        }
+    }
+}
