@@ -341,12 +341,13 @@ fn moved(buf: &[u8]) -> Result<Option<Moved>, Malformed> {
 }
 
 /// A socket filter that lets pass, of the events of a subscription, those after which a flow counts otherwise: all that
-/// begin or end, and changes by which somebody answers for the first time, a TCP connection opens, or the second of its
-/// sides closes. A TCP connection makes four events then instead of seven.
+/// begin a flow, changes by which somebody answers for the first time, a TCP connection opens, or the second of its
+/// sides closes, and the ends of flows that had not closed before. A TCP connection makes three events then instead of
+/// seven, and what has closed makes no burst of events when the kernel clears it away, which it does once a minute.
 ///
 /// It looks for attributes with the extensions of classic BPF for netlink, which search from the offset in the
 /// accumulator for the type in the index register and answer with an offset, or 0 (linux/filter.h).
-pub fn event_filter() -> [libc::sock_filter; 29] {
+pub fn event_filter() -> [libc::sock_filter; 33] {
     const LOAD: u32 = libc::BPF_LD | libc::BPF_ABS;
     const NUMBER: u32 = libc::BPF_LD | libc::BPF_IMM;
     const INDEX: u32 = libc::BPF_LDX | libc::BPF_IMM;
@@ -356,10 +357,10 @@ pub fn event_filter() -> [libc::sock_filter; 29] {
     const FIND_INSIDE: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_NLATTR_NEST) as u32;
     const FIRST_ATTRIBUTE: u32 = (super::HEADER_BYTES + NFGENMSG.len()) as u32;
     const VALUE: u32 = super::ATTRIBUTE_HEADER_BYTES as u32;
-    /// Where the program ends, by the number of the instruction.
-    const PASS: u8 = 27;
-    const DROP: u8 = 28;
-    const NO_STATE: u8 = 20;
+    // Places in the program, by the number of the instruction.
+    const HAS_NO_STATE: u8 = 22;
+    const PASS: u8 = 31;
+    const DROP: u8 = 32;
 
     let step = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
     // From instruction `at` to `yes` or, if it does not hold, to `no`.
@@ -372,34 +373,40 @@ pub fn event_filter() -> [libc::sock_filter; 29] {
     // A load takes the bytes as a number in network order, and the header is in that of this machine.
     let header = |number: u16| u32::from(u16::from_be_bytes(number.to_ne_bytes()));
     [
-        step(LOAD | libc::BPF_H, 4),
-        jump(1, EQUAL, header(NEW), 2, PASS),
         step(LOAD | libc::BPF_H, 6),
-        jump(3, ANY_BIT, header(libc::NLM_F_CREATE as u16), PASS, 4),
+        jump(1, ANY_BIT, header(libc::NLM_F_CREATE as u16), PASS, 2),
         step(NUMBER, FIRST_ATTRIBUTE),
         step(INDEX, u32::from(CTA_PROTOINFO)),
         step(LOAD | libc::BPF_W, FIND),
-        jump(7, EQUAL, 0, NO_STATE, 8),
+        jump(5, EQUAL, 0, HAS_NO_STATE, 6),
         step(INDEX, u32::from(CTA_PROTOINFO_TCP)),
         step(LOAD | libc::BPF_W, FIND_INSIDE),
-        jump(10, EQUAL, 0, PASS, 11),
+        jump(8, EQUAL, 0, PASS, 9),
         step(INDEX, u32::from(CTA_PROTOINFO_TCP_STATE)),
         step(LOAD | libc::BPF_W, FIND_INSIDE),
-        jump(13, EQUAL, 0, PASS, 14),
+        jump(11, EQUAL, 0, PASS, 12),
         step(libc::BPF_MISC | libc::BPF_TAX, 0),
+        step(LOAD | libc::BPF_H, 4),
+        jump(14, EQUAL, header(NEW), 15, 19),
+        // A TCP connection has another state.
         step(libc::BPF_LD | libc::BPF_B | libc::BPF_IND, VALUE),
         jump(16, EQUAL, TcpState::Established as u32, PASS, 17),
         jump(17, EQUAL, TcpState::LastAck as u32, PASS, 18),
-        jump(18, EQUAL, TcpState::Close as u32, PASS, 19),
-        step(libc::BPF_RET | libc::BPF_K, 0),
-        // No TCP state, or none that has changed. What is assured has been answered before.
+        jump(18, EQUAL, TcpState::Close as u32, PASS, DROP),
+        // It ends. One that is reset before anybody has answered ends without a change before it.
+        step(libc::BPF_LD | libc::BPF_B | libc::BPF_IND, VALUE),
+        jump(20, EQUAL, TcpState::LastAck as u32, DROP, 21),
+        jump(21, EQUAL, TcpState::TimeWait as u32, DROP, PASS),
+        // Something without a TCP state, or whose state has not changed. What is assured has been answered before.
+        step(LOAD | libc::BPF_H, 4),
+        jump(23, EQUAL, header(NEW), 24, PASS),
         step(NUMBER, FIRST_ATTRIBUTE),
         step(INDEX, u32::from(CTA_STATUS)),
         step(LOAD | libc::BPF_W, FIND),
-        jump(23, EQUAL, 0, PASS, 24),
+        jump(27, EQUAL, 0, PASS, 28),
         step(libc::BPF_MISC | libc::BPF_TAX, 0),
         step(libc::BPF_LD | libc::BPF_W | libc::BPF_IND, VALUE),
-        jump(26, ANY_BIT, ASSURED, DROP, PASS),
+        jump(30, ANY_BIT, ASSURED, DROP, PASS),
         step(libc::BPF_RET | libc::BPF_K, u32::MAX),
         step(libc::BPF_RET | libc::BPF_K, 0),
     ]

@@ -4,11 +4,12 @@
 //! |---|---|---|
 //! | `bpf` | `bpf` | aya offers no batch reads, no map sizes and no link by interface index |
 //! | `caps` | `capget`, `capset`, `prctl` | to drop privileges after start; std has nothing for it |
+//! | `clock` | `clock_gettime` | std does not tell the CPU time of a thread |
 //! | `fs` | `statfs`, `mount`, `flock` | to find or mount the BPF file system, and to lock what is pinned on it |
 //! | `interfaces` | `if_nameindex`, `ioctl` | names and kinds of interfaces where no netlink socket is open |
 //! | `limits` | `getrlimit`, `setrlimit` | aya tries it only when a map is refused, and by then the privilege is given up |
 //! | `memory` | `membarrier`, `malloc_trim` | an order between our writes and running kernel programs; freed memory back |
-//! | `netlink` | `socket`, `bind`, `send`, `recv` on `AF_NETLINK` | std knows no netlink sockets |
+//! | `netlink` | `socket`, `setsockopt`, `bind`, `send`, `recv` on `AF_NETLINK` | std knows no netlink sockets |
 //! | `signals` | `sigprocmask`, `signalfd`, `read` | signals as a descriptor the executor can wait for |
 //! | `tcp` | `socket`, `setsockopt`, `bind`, `listen` | std cannot set options between socket() and bind() |
 //! | `timerfd` | defines `timerfd_*` on MIPS | async-io's timers never fire there otherwise |

@@ -5,6 +5,7 @@ use std::time::Duration;
 use gatemeter::collectors::clients::flows::{Mode, Options};
 
 use crate::inject::{self, Flow, Injector};
+use crate::lab::process;
 use crate::lab::traffic::TcpPair;
 use crate::support::{Follower, forget_all, of, tracking_lab};
 
@@ -127,7 +128,7 @@ fn between_collections_events_are_taken_in_before_their_room_is_full() {
 }
 
 #[test]
-fn of_the_seven_events_of_a_tcp_connection_the_kernel_hands_out_four() {
+fn of_the_seven_events_of_a_tcp_connection_the_kernel_hands_out_three() {
     use gatemeter::netlink::conntrack::{self, Event};
     use gatemeter::netlink::transport::Events;
     let lab = tracking_lab();
@@ -139,21 +140,33 @@ fn of_the_seven_events_of_a_tcp_connection_the_kernel_hands_out_four() {
         let states = |events: &mut Events| {
             let mut states = Vec::new();
             let drained = events.drain(100, |message| {
-                if let Some(Event::Known(entry)) = conntrack::decode(message)? {
-                    states.extend(entry.tcp.map(|state| format!("{state:?}")));
-                }
+                states.extend(match conntrack::decode(message)? {
+                    Some(Event::Known(entry)) => entry.tcp.map(|state| format!("{state:?}")),
+                    Some(Event::Gone(_)) => Some("gone".to_owned()),
+                    None => None,
+                });
                 Ok(())
             });
             drained.unwrap();
             states
         };
         let mut seen = Vec::new();
-        let closed = crate::lab::process::poll(crate::lab::process::LIMIT, || {
-            seen.extend(states(&mut all));
-            seen.contains(&"TimeWait".to_owned()).then_some(())
-        });
-        assert!(closed.is_some(), "{seen:?}");
-        assert!(seen.len() >= 5, "{seen:?}");
+        let mut wait_for = |state: &str| {
+            let came = process::poll(process::LIMIT, || {
+                seen.extend(states(&mut all));
+                seen.iter().any(|seen| seen == state).then_some(())
+            });
+            assert!(came.is_some(), "{state} is not among {seen:?}");
+        };
+        wait_for("TimeWait");
+        forget_all(&lab.router);
+        wait_for("gone");
+        assert!(seen.len() >= 6, "{seen:?}");
         assert_eq!(states(&mut filtered), ["SynSent", "Established", "LastAck"]);
+        // One that does not close tells of its end.
+        let open = TcpPair::open(lab.host(1).on_v4(), lab.internet.on_v4());
+        forget_all(&lab.router);
+        assert_eq!(states(&mut filtered), ["SynSent", "Established", "gone"]);
+        drop(open);
     });
 }

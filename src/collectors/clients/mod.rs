@@ -30,6 +30,7 @@ use crate::names::Mac;
 use crate::names::directory::Directory;
 use crate::sys::caps::Capability;
 use crate::sys::clock;
+use accounting::Counter;
 use connections::Connections;
 use observer::Observer;
 use roster::{Client, Roster, Rules};
@@ -162,13 +163,12 @@ impl Clients {
         self.judged = Some(now);
         self.roster.begin();
         let roster = &mut self.roster;
-        source
-            .read(|counter| {
-                if is_client(counter.addr) {
-                    roster.count(counter, now)
-                }
-            })
-            .await?;
+        let mut count = |counter: Counter| {
+            if as_written || is_client(counter.addr) {
+                roster.count(counter, now);
+            }
+        };
+        source.read(&mut count).await?;
         let flows_read_at = connections.collect(now, &is_client).await?;
         connections.each(|addr, counts| roster.flows(addr, counts, now));
         let mut read_at = now;

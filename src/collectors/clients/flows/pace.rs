@@ -1,21 +1,24 @@
 //! When to read all flows and when to follow events: what happened enters, what to do next leaves.
 //!
-//! Whatever the network does, reading all flows takes at most a twentieth of the time: on a router with so many flows
-//! that this is longer than the interval, the figures are as old as that. Events that come faster than they can be taken
+//! Whatever the network does, reading all flows takes at most a twentieth of one CPU: on a router with so many flows that
+//! the interval is too short for it, the figures are older. Events that come faster than they can be taken
 //! in, as in a flood, cost a reading of all flows each time some are lost; if that goes on, the subscription is given up
 //! for a while, which also saves the kernel from making the events.
 
 use std::time::{Duration, Instant};
 
-/// What a reading of all flows takes at most, as a part of the time: one in so many.
+/// What readings of all flows take at most, as a part of one CPU: one in so many.
 const SHARE: u32 = 20;
 /// How often flows are read that may end without an event.
 const SILENT_INTERVAL: Duration = Duration::from_secs(60);
 /// How often all flows are read in spite of events, so that a mistake does not last.
 const SURE_INTERVAL: Duration = Duration::from_secs(600);
-/// Events are lost too often if so many times, each within [`CALM`] of the last.
+/// Events are lost too often if so many times, each within [`SOON`] of the last. Once a minute is no flood: the kernel
+/// clears away in one go what has ended meanwhile.
 const STRIKES: u32 = 3;
-/// Time without lost events after which the past is forgotten.
+/// See [`STRIKES`].
+const SOON: Duration = Duration::from_secs(15);
+/// Time after a rest in which another one is longer.
 const CALM: Duration = Duration::from_secs(60);
 /// How long the subscription is given up first; twice as long each time after that.
 const FIRST_REST: Duration = Duration::from_secs(30);
@@ -32,9 +35,9 @@ pub struct Pace {
     following: bool,
     /// What is known does not hold.
     wanted: bool,
-    /// When all flows were last read, and how long it took.
+    /// When all flows were last read, and what CPU time it took.
     read: Option<(Instant, Duration)>,
-    /// When events were last lost, and how many times since it was calm.
+    /// When events were last lost, and how many times so soon after each other.
     lost: Option<(Instant, u32)>,
     /// Until when the subscription is given up, and for how long.
     rest: Option<(Instant, Duration)>,
@@ -71,7 +74,7 @@ impl Pace {
     /// Events were lost; true if the subscription is to be given up.
     pub fn lost(&mut self, now: Instant) -> bool {
         let strikes = match self.lost {
-            Some((at, strikes)) if now.saturating_duration_since(at) < CALM => strikes + 1,
+            Some((at, strikes)) if now.saturating_duration_since(at) < SOON => strikes + 1,
             _ => 1,
         };
         self.wanted = true;
@@ -102,7 +105,7 @@ impl Pace {
         enough && (self.always || self.wanted || !self.following || since >= wait)
     }
 
-    /// All flows have been read, beginning at `now`.
+    /// All flows have been read, beginning at `now`; it took that much CPU time.
     pub fn done(&mut self, now: Instant, took: Duration) {
         self.wanted = false;
         self.read = Some((now, took));
@@ -141,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn without_events_all_flows_are_read_each_time_but_not_more_than_a_twentieth_of_the_time() {
+    fn without_events_all_flows_are_read_each_time_but_for_no_more_than_a_twentieth_of_a_cpu() {
         let now = Instant::now();
         let mut pace = Pace::new(Duration::ZERO, false);
         pace.done(now, 50 * MS);
@@ -191,6 +194,6 @@ mod tests {
     fn a_loss_now_and_then_is_borne() {
         let now = Instant::now();
         let mut pace = settled(now);
-        assert!((0..100).all(|n| !pace.lost(now + n * 60 * S)));
+        assert!((0..100).all(|n| !pace.lost(now + n * 20 * S)));
     }
 }

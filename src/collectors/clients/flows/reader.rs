@@ -62,13 +62,13 @@ impl Reader {
         matches!(self, Reader::Netlink { .. })
     }
 
-    /// Subscribes to events: those that begin and change flows only if not all flows are read each time anyway. False
-    /// if there are none to be had.
-    pub fn subscribe(&mut self, only_ends: bool, buffer: libc::c_int) -> bool {
+    /// Subscribes to events: to all ends of flows, for their final counters, where all flows are read each time, else to
+    /// those that change what counts. False if there are none to be had.
+    pub fn subscribe(&mut self, final_counters: bool, buffer: libc::c_int) -> bool {
         let Reader::Netlink { events, .. } = self else { return false };
-        let groups = if only_ends { GROUP_DESTROY } else { GROUP_NEW | GROUP_UPDATE | GROUP_DESTROY };
+        let groups = if final_counters { GROUP_DESTROY } else { GROUP_NEW | GROUP_UPDATE | GROUP_DESTROY };
         *events = Events::open(libc::NETLINK_NETFILTER, groups, buffer).ok();
-        if let Some(events) = events {
+        if let Some(events) = events.as_ref().filter(|_| !final_counters) {
             // Without the filter there are more events, which say no more.
             let _ = events.filter(&event_filter());
         }

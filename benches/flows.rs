@@ -1,0 +1,279 @@
+//! What following the connections of 250 clients costs while connections come and go: CPU per interval of 2 s with
+//! 20,000 and 50,000 flows in the table, by events and by reading all flows each time, beside `conntrack -L` in the same
+//! run; and what the events cost the kernel while it forwards.
+//!
+//! Half of the new connections are TCP with a short exchange, half are DNS-like, through a router with masquerading. CPU
+//! time is the kernel's own account of the thread (/proc/thread-self/schedstat), of children /proc/self/stat. `make bench`
+//! runs it; it takes root.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a failed assumption must stop the benchmark, and it runs real programs"
+)]
+
+#[path = "../tests/conntrack/inject.rs"]
+mod inject;
+#[path = "../tests/lab/mod.rs"]
+mod lab;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use gatemeter::collectors::clients::flows::{Connections, Options};
+use gatemeter::netlink::conntrack::{self, GROUP_DESTROY, GROUP_NEW, GROUP_UPDATE};
+use gatemeter::netlink::transport::Events;
+use inject::{Flow, Injector};
+use lab::Lab;
+
+const CLIENTS: u32 = 250;
+const INTERVAL: Duration = Duration::from_secs(2);
+const INTERVALS: u32 = 5;
+/// Connections that begin in a second.
+const RATES: [u32; 2] = [150, 300];
+const PORT: u16 = 5300;
+/// Connections of each series that tells what events cost the kernel.
+const SERIES: u32 = 2000;
+
+fn main() {
+    let lab = Lab::builder().hosts(1).nat().build();
+    let router = &lab.router;
+    for (key, value) in [
+        ("nf_conntrack_acct", "1"),
+        // Short, so that as many flows end as begin.
+        ("nf_conntrack_udp_timeout", "3"),
+        ("nf_conntrack_udp_timeout_stream", "3"),
+        ("nf_conntrack_tcp_timeout_time_wait", "3"),
+    ] {
+        router.sysctl(&format!("netfilter/{key}"), value);
+    }
+    let traffic = Traffic { rate: AtomicU32::new(0), stop: AtomicBool::new(false), made: AtomicU32::new(0) };
+    let server = SocketAddr::new(lab.internet.v4.into(), PORT);
+    let sockets = lab.internet.enter(|| (TcpListener::bind(server).unwrap(), UdpSocket::bind(server).unwrap()));
+    thread::scope(|scope| {
+        scope.spawn(|| serve_tcp(&sockets.0, &traffic));
+        scope.spawn(|| serve_udp(&sockets.1, &traffic));
+        scope.spawn(|| lab.host(1).enter(|| traffic.run(server)));
+        let _end = End { lab: &lab, traffic: &traffic, server };
+        router.enter(|| measure(&lab, &traffic));
+        traffic.rate.store(0, Relaxed);
+        router.enter(|| kernel_cost(&lab, server));
+    });
+}
+
+/// Ends the threads that make traffic, also when something fails.
+struct End<'a> {
+    lab: &'a Lab,
+    traffic: &'a Traffic,
+    server: SocketAddr,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.traffic.stop.store(true, Relaxed);
+        // The servers wait for somebody to come.
+        self.lab.host(1).enter(|| {
+            drop(TcpStream::connect(self.server));
+            UdpSocket::bind("0.0.0.0:0").unwrap().send_to(b"end", self.server).unwrap();
+        });
+    }
+}
+
+fn measure(lab: &Lab, traffic: &Traffic) {
+    println!("flows: CPU ms per interval of {INTERVAL:?}, median [lowest, highest] of {INTERVALS}\n");
+    println!("{:>7} {:>6} {:<34} {:>24} {:>8} {:>8}", "flows", "new/s", "how", "ms", "events", "kB more");
+    let mut injector = Injector::open();
+    let mut there = 0;
+    for flows in [20_000, 50_000] {
+        injector.add((there..flows).map(|n| Flow::nth(n, CLIENTS)));
+        there = flows;
+        let listing = children_ms(|| drop(lab.router.must(&["conntrack", "-L", "-o", "extended"])));
+        for rate in RATES {
+            traffic.rate.store(rate, Relaxed);
+            thread::sleep(INTERVAL * 3);
+            let row = |how: &str, (ms, events, kb): (Vec<f64>, u32, u64)| {
+                println!("{flows:>7} {rate:>6} {how:<34} {:>24} {events:>8} {kb:>8}", spread(ms));
+            };
+            row("events and rare dumps", follow(Options::default()));
+            row("a dump each time", follow(Options { follow: false, ..Options::default() }));
+            row("the same with bytes", follow(Options { bytes: true, ..Options::default() }));
+            let ends = GROUP_NEW | GROUP_DESTROY;
+            row("taking in: begin and end only", take_in(ends, false));
+            row("taking in: changes, filtered", take_in(ends | GROUP_UPDATE, true));
+            row("taking in: changes, all", take_in(ends | GROUP_UPDATE, false));
+        }
+        println!("{flows:>7} {:>6} {:<34} {listing:>24.1}", "", "conntrack -L, without reading it");
+        traffic.rate.store(0, Relaxed);
+        thread::sleep(INTERVAL * 4);
+        let (ms, events, kb) = follow(Options::default());
+        println!("{flows:>7} {:>6} {:<34} {:>24} {events:>8} {kb:>8}", 0, "events, on a silent network", spread(ms));
+    }
+}
+
+/// CPU of intervals with our own following, after the first dump, and how much memory the process has more than before.
+fn follow(options: Options) -> (Vec<f64>, u32, u64) {
+    let before = resident_kb();
+    let is_client = |addr: IpAddr| inject::is_client(addr) || matches!(addr, IpAddr::V4(a) if a.octets()[0] == 192);
+    let mut connections = Connections::open(options).unwrap();
+    let mut collect = |connections: &mut Connections| {
+        let (began, due) = (cpu_ms(), Instant::now() + INTERVAL);
+        smol::block_on(async {
+            connections.collect(Instant::now(), &is_client).await.unwrap();
+            let wait = async { _ = smol::Timer::at(due).await };
+            let follow = async { match connections.follow(&is_client).await {} };
+            smol::future::or(wait, follow).await;
+        });
+        cpu_ms() - began
+    };
+    collect(&mut connections);
+    let ms = (0..INTERVALS).map(|_| collect(&mut connections)).collect();
+    let totals = connections.totals();
+    assert_eq!((totals.overruns, totals.untracked), (0, 0), "{totals:?}");
+    (ms, 0, resident_kb().saturating_sub(before))
+}
+
+/// CPU of intervals that only take events in and decode them, and how many there were in each.
+fn take_in(groups: u32, filtered: bool) -> (Vec<f64>, u32, u64) {
+    let mut events = Events::open(libc::NETLINK_NETFILTER, groups, 4 << 20).unwrap();
+    if filtered {
+        events.filter(&conntrack::event_filter()).unwrap();
+    }
+    let mut count = 0;
+    let mut interval = || {
+        let began = cpu_ms();
+        for _ in 0..8 {
+            thread::sleep(INTERVAL / 8);
+            count += events.drain(100_000, |message| conntrack::decode(message).map(drop)).unwrap() as u32;
+        }
+        cpu_ms() - began
+    };
+    let ms = (0..INTERVALS).map(|_| interval()).collect();
+    (ms, count / INTERVALS, 0)
+}
+
+/// What a connection costs all CPUs together, nobody listening and somebody listening.
+fn kernel_cost(lab: &Lab, server: SocketAddr) {
+    println!(
+        "\nthe whole machine's CPU us per connection, {SERIES} connections, median [lowest, highest] of {INTERVALS}\n"
+    );
+    let ends = GROUP_NEW | GROUP_DESTROY;
+    let ways = [("nobody listens", 0), ("begin and end only", ends), ("changes, filtered", 7), ("changes, all", 7 | 8)];
+    let mut rounds = vec![Vec::new(); ways.len()];
+    for _ in 0..INTERVALS {
+        for ((_, groups), found) in ways.iter().zip(&mut rounds) {
+            let mut events =
+                (*groups > 0).then(|| Events::open(libc::NETLINK_NETFILTER, groups & 7, 64 << 20).unwrap());
+            if let Some(events) = events.as_mut().filter(|_| *groups == 7) {
+                events.filter(&conntrack::event_filter()).unwrap();
+            }
+            lab.router.must(&["conntrack", "-D", "-d", &server.ip().to_string()]);
+            let began = busy_ms();
+            lab.host(1).enter(|| (0..SERIES).for_each(|n| connect(server, n)));
+            found.push((busy_ms() - began) * 1000.0 / f64::from(SERIES));
+            if let Some(mut events) = events {
+                let _ = events.drain(100_000, |_| Ok(()));
+            }
+        }
+    }
+    for ((how, _), us) in ways.iter().zip(rounds) {
+        println!("{how:<34} {:>24}", spread(us));
+    }
+}
+
+/// Connections that somebody makes at a rate.
+struct Traffic {
+    rate: AtomicU32,
+    stop: AtomicBool,
+    made: AtomicU32,
+}
+
+impl Traffic {
+    fn run(&self, server: SocketAddr) {
+        while !self.stop.load(Relaxed) {
+            // Ten bursts a second.
+            for _ in 0..self.rate.load(Relaxed) / 10 {
+                connect(server, self.made.fetch_add(1, Relaxed));
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// A short connection: by turns TCP and UDP.
+fn connect(server: SocketAddr, n: u32) {
+    let mut answer = [0; 16];
+    if n % 2 == 0 {
+        let mut tcp = TcpStream::connect(server).unwrap();
+        tcp.write_all(b"question").unwrap();
+        tcp.read_exact(&mut answer[..6]).unwrap();
+    } else {
+        let udp = UdpSocket::bind("0.0.0.0:0").unwrap();
+        udp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        udp.send_to(b"question", server).unwrap();
+        udp.recv_from(&mut answer).unwrap();
+    }
+}
+
+fn serve_tcp(listener: &TcpListener, traffic: &Traffic) {
+    while !traffic.stop.load(Relaxed) {
+        let (mut tcp, _) = listener.accept().unwrap();
+        let mut question = [0; 8];
+        if tcp.read_exact(&mut question).is_ok() {
+            let _ = tcp.write_all(b"answer");
+            // Until the other side closes, so that it is the one that waits.
+            let _ = tcp.read(&mut question);
+        }
+    }
+}
+
+fn serve_udp(socket: &UdpSocket, traffic: &Traffic) {
+    let mut question = [0; 16];
+    while !traffic.stop.load(Relaxed) {
+        let (_, from) = socket.recv_from(&mut question).unwrap();
+        let _ = socket.send_to(b"answer", from);
+    }
+}
+
+fn spread(mut figures: Vec<f64>) -> String {
+    figures.sort_unstable_by(f64::total_cmp);
+    format!("{:.2} [{:.2}, {:.2}]", figures[figures.len() / 2], figures[0], figures[figures.len() - 1])
+}
+
+/// CPU time of this thread.
+fn cpu_ms() -> f64 {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    text.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e6
+}
+
+/// Time all CPUs together were not idle.
+fn busy_ms() -> f64 {
+    let text = fs::read_to_string("/proc/stat").unwrap();
+    let fields: Vec<f64> =
+        text.lines().next().unwrap().split_whitespace().skip(1).map(|f| f.parse().unwrap()).collect();
+    (fields[0] + fields[1] + fields[2] + fields[5] + fields[6]) * 10.0
+}
+
+/// CPU time of the programs that `work` runs, the mean of ten times; the kernel tells it in steps of 10 ms.
+fn children_ms(work: impl Fn()) -> f64 {
+    let now = || {
+        let text = fs::read_to_string("/proc/self/stat").unwrap();
+        let fields: Vec<&str> = text.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[13..15].iter().map(|ticks| ticks.parse::<f64>().unwrap() * 10.0).sum::<f64>()
+    };
+    let began = now();
+    (0..10).for_each(|_| work());
+    (now() - began) / 10.0
+}
+
+fn resident_kb() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
