@@ -220,13 +220,13 @@ fn the_other_way() {
 }
 
 /// The most memory that one of our ended children had.
-fn largest_child_kb() -> i64 {
+fn largest_child_kb() -> libc::c_long {
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: `usage` is room for one rusage, which the kernel fills.
     let result = unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr()) };
     assert_eq!(result, 0);
     // SAFETY: zero is a value for all of its fields, and the kernel has filled them.
-    unsafe { usage.assume_init() }.ru_maxrss as i64
+    unsafe { usage.assume_init() }.ru_maxrss
 }
 
 // The second part: packets.

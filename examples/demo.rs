@@ -136,7 +136,7 @@ fn measure(lab: &Lab, daemon: &Daemon, length: Duration) -> Result<(), String> {
     }
     let before: Vec<Counters> = lab.lan.iter().map(|host| host.counters("eth0")).collect();
     let known = run_traffic(lab, daemon, length)?;
-    let (moved, counted, clients) = settle(lab, daemon, &before)?;
+    let Settled { moved, counted, clients } = settle(lab, daemon, &before)?;
     print_pages(lab, daemon)?;
     compare(lab, &moved, &known, &counted)?;
     compare_clients(&moved, &clients)
@@ -195,13 +195,19 @@ fn live(lab: &Lab, host: &Node, habit: &Habit, stop: &AtomicBool) -> Option<(Sen
 /// Bytes down and up.
 type Bytes = (u64, u64);
 
-/// Waits for the last packets and for the daemon to have read its counters; returns what each host's network card has
-/// moved since `before`, what gatemeter counted for it, and what it counted for it as a client, equal or not.
-fn settle(
-    lab: &Lab,
-    daemon: &Daemon,
-    before: &[Counters],
-) -> Result<(Vec<Counters>, Vec<Counters>, Vec<Bytes>), String> {
+/// What each host has moved in the end, and what gatemeter says of it.
+struct Settled {
+    /// By its network card.
+    moved: Vec<Counters>,
+    /// As the traffic collector counted it.
+    counted: Vec<Counters>,
+    /// As the clients collector counted it.
+    clients: Vec<Bytes>,
+}
+
+/// Waits for the last packets and for the daemon to have read its counters; returns what was moved since `before` and
+/// what was counted, equal or not.
+fn settle(lab: &Lab, daemon: &Daemon, before: &[Counters]) -> Result<Settled, String> {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         pause(Duration::from_millis(500))?;
@@ -210,7 +216,7 @@ fn settle(
         let moved: Vec<_> = lab.lan.iter().zip(before).map(|(host, before)| host.counters("eth0") - *before).collect();
         let agree = counted == moved && clients.iter().zip(&moved).all(|(client, card)| *client == ip_bytes(card));
         if agree || Instant::now() >= deadline {
-            return Ok((moved, counted, clients));
+            return Ok(Settled { moved, counted, clients });
         }
     }
 }
