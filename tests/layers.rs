@@ -33,10 +33,11 @@ const STRANGERS: [(&str, &[&str]); 8] = [
 ];
 
 /// Files that turn bytes into values and back, by the end of their path; every `codec.rs` is one, too.
-const CODECS: [&str; 6] = [
+const CODECS: [&str; 7] = [
     "/codec.rs",
     "src/names/leases.rs",
     "src/config/uci.rs",
+    "src/netlink/build.rs",
     "src/netlink/mod.rs",
     "src/netlink/route.rs",
     "src/outputs/http/head.rs",

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Attribute, Message, attributes, text};
+use super::{Message, attributes, known, text};
 use crate::bytes::{ne16, ne32, slice, take};
 use crate::error::Malformed;
 
@@ -211,12 +211,6 @@ fn next_hops(mut buf: &[u8], ifindexes: &mut Vec<u32>) -> Result<(), Malformed> 
 
 fn tail(body: &[u8], fixed: usize) -> Result<&[u8], Malformed> {
     slice(body, fixed, body.len().saturating_sub(fixed), "message attributes")
-}
-
-/// The attributes up to the first that cannot be read. Kernels add new ones at the end, and user-mode emulation leaves
-/// an empty last one in the wrong byte order: neither shall cost us the ones we know.
-fn known(buf: &[u8]) -> impl Iterator<Item = Attribute<'_>> {
-    attributes(buf).map_while(Result::ok)
 }
 
 fn ip(family: u8, value: &[u8]) -> Result<Option<IpAddr>, Malformed> {

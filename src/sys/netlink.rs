@@ -37,6 +37,15 @@ pub fn set_receive_buffer(fd: &impl AsRawFd, bytes: libc::c_int) {
     }
 }
 
+/// Turns on one of the socket options of netlink(7), as `libc::NETLINK_CAP_ACK`; a kernel that does not know it goes
+/// on without.
+pub fn set_flag(fd: &impl AsRawFd, option: libc::c_int) {
+    let on: libc::c_int = 1;
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: `fd` is open for the call; the value is a live c_int and `length` its size.
+    unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_NETLINK, option, (&raw const on).cast(), length) };
+}
+
 /// Sends one request to the kernel.
 pub fn send(fd: &impl AsRawFd, message: &[u8]) -> io::Result<()> {
     // SAFETY: `fd` is borrowed, so it stays open during the call; `message` is a live slice of the length given.
