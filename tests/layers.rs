@@ -33,8 +33,9 @@ const STRANGERS: [(&str, &[&str]); 8] = [
 ];
 
 /// Files that turn bytes into values and back, by the end of their path; every `codec.rs` is one, too.
-const CODECS: [&str; 7] = [
+const CODECS: [&str; 8] = [
     "/codec.rs",
+    "src/collectors/traffic/object.rs",
     "src/names/leases.rs",
     "src/config/uci.rs",
     "src/netlink/build.rs",
