@@ -149,7 +149,8 @@ pub fn clean(args: &Args) -> Result<()> {
     for row in ALL {
         match (row.clean)(&config) {
             Ok(words) => removed.extend(words),
-            Err(error) => failure = Some(error),
+            // The first is told: what stops one collector's clean-up, such as a running daemon, stops all.
+            Err(error) => _ = failure.get_or_insert(error),
         }
     }
     let parts = settings.textfile_dir.iter().flat_map(|dir| file_names(ALL).map(|name| textfiles::path_in(dir, name)));

@@ -47,6 +47,8 @@ pub struct Status {
     pub errors: Cell<u64>,
     /// When it last succeeded, in seconds since 1970; 0 for never.
     pub last_success: Cell<f64>,
+    /// Likewise, by the clock that nobody sets.
+    pub succeeded_at: Cell<Option<Instant>>,
     /// Why it is down, for people.
     pub trouble: RefCell<Option<String>>,
 }
@@ -62,6 +64,7 @@ impl Status {
             duration: Cell::new(Duration::ZERO),
             errors: Cell::new(0),
             last_success: Cell::new(0.0),
+            succeeded_at: Cell::new(None),
             trouble: RefCell::new(None),
         })
     }
@@ -84,7 +87,7 @@ pub async fn run(
     shared: Rc<Shared>,
 ) {
     let interval = FIRST_PAUSE;
-    let mut task = Task { row, status, shared, page: Page::new(), last_success: None, interval, published: false };
+    let mut task = Task { row, status, shared, page: Page::new(), interval, published: false };
     let mut pause = FIRST_PAUSE;
     loop {
         let begun = Instant::now();
@@ -120,7 +123,6 @@ struct Task {
     status: Rc<Status>,
     shared: Rc<Shared>,
     page: Page,
-    last_success: Option<Instant>,
     interval: Duration,
     published: bool,
 }
@@ -221,7 +223,7 @@ impl Task {
 
     /// When the published figures become stale; nothing if none are published.
     fn stale_at(&self) -> Option<Instant> {
-        self.last_success.filter(|_| self.published).map(|at| at + self.interval * STALE_INTERVALS)
+        self.status.succeeded_at.get().filter(|_| self.published).map(|at| at + self.interval * STALE_INTERVALS)
     }
 
     fn withdraw_if_stale(&mut self) {
@@ -233,12 +235,12 @@ impl Task {
     }
 
     fn succeeded(&mut self, took: Duration) {
-        self.last_success = Some(Instant::now());
         self.shared.store.publish(self.row.name, &mut self.page);
         self.published = true;
         let status = &self.status;
         status.duration.set(took);
         status.last_success.set(clock::unix_now());
+        status.succeeded_at.set(Some(Instant::now()));
         if !status.up.replace(true) {
             match status.tried.get() {
                 true => log::warn!(target: self.row.name, "works again"),

@@ -95,7 +95,12 @@ fn a_bad_value_ends_every_command_with_2_and_one_line_that_says_what_was_expecte
         (["-o", "wireless.count=l2"], "-o: there is no section 'wireless'"),
         (["-o", "main.intervall=5"], "-o: section 'main' has no option 'intervall', did you mean 'interval'?"),
         (["-o", "main.colour=red"], "-o: section 'main' has no option 'colour'"),
-        (["--collectors", "trafic"], "--collectors: there is no collector 'trafic', expected traffic"),
+        (["-o", "client.interval=5"], "-o: there is no section 'client', did you mean 'clients'?"),
+        (
+            ["-o", "clients.interval=0"],
+            "-o clients.interval: '0' is out of range, expected a whole number from 1 to 86400",
+        ),
+        (["--collectors", "trafic"], "--collectors: there is no collector 'trafic', expected traffic, clients"),
     ] {
         let setup = Setup::new(&lab).flags(&flags);
         for command in [&[][..], &["once"], &["check"]] {
@@ -127,7 +132,7 @@ fn a_word_that_is_not_understood_ends_with_2_and_a_hint() {
     }
     for (words, line) in [
         (&["once", "-f", "xml"][..], "-f: 'xml' is not a format, expected prometheus or openmetrics"),
-        (&["once", "wifi"], "once: there is no collector 'wifi', expected traffic"),
+        (&["once", "wifi"], "once: there is no collector 'wifi', expected traffic, clients"),
     ] {
         answers(&Setup::new(&lab).run(words), 2, line);
     }

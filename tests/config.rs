@@ -191,7 +191,11 @@ fn check_ends_with_1_when_something_is_broken_and_says_what_helps() {
         ),
         (
             &["--collectors", ""],
-            &["config    BROKEN  no collector is enabled, so nothing would be measured", "traffic   note    off"],
+            &[
+                "config    BROKEN  no collector is enabled, so nothing would be measured",
+                "traffic   note    off",
+                "clients   note    off",
+            ],
         ),
     ] {
         let output = Setup::new(&lab).flags(flags).run(&["check"]);
@@ -233,9 +237,13 @@ fn the_daemon_waits_for_an_interface_that_is_not_there_and_says_so_once() {
     );
     lab.router.must(&["ip", "link", "add", "br-new", "type", "bridge"]);
     lab.router.must(&["ip", "link", "set", "br-new", "up"]);
-    daemon.wait_for("gatemeter_collector_up{collector=\"traffic\"}", 1.0);
-    assert_eq!(count(&daemon, "WARN  [traffic] works again"), 1, "{}", daemon.stderr());
-    assert_eq!(count(&daemon, "ERROR"), 1, "{}", daemon.stderr());
+    // Both collectors count what -4 says.
+    for collector in ["traffic", "clients"] {
+        daemon.wait_for(&format!("gatemeter_collector_up{{collector=\"{collector}\"}}"), 1.0);
+        assert_eq!(count(&daemon, &format!("WARN  [{collector}] works again")), 1, "{}", daemon.stderr());
+        assert_eq!(count(&daemon, &format!("ERROR [{collector}]")), 1, "{}", daemon.stderr());
+    }
+    assert_eq!(count(&daemon, "ERROR"), 2, "{}", daemon.stderr());
 }
 
 #[test]

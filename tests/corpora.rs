@@ -9,7 +9,9 @@ use std::path::Path;
 use gatemeter::collectors::traffic::codec;
 use gatemeter::config::uci;
 use gatemeter::lan::Interfaces;
+use gatemeter::names::cache::{self, Cache};
 use gatemeter::names::leases;
+use gatemeter::netlink::nftables::read;
 use gatemeter::netlink::{messages, route};
 use gatemeter::outputs::http::{Query, head_end, parse_head};
 
@@ -44,7 +46,20 @@ fn uci_files_are_read_or_refused() {
 
 #[test]
 fn lease_files_are_read_as_far_as_they_go() {
-    assert!(replay("leases", |bytes| leases::parse(&String::from_utf8_lossy(bytes), |_| {})) > 4);
+    assert!(replay("leases", |bytes| _ = leases::parse(&String::from_utf8_lossy(bytes), |_| {})) > 4);
+}
+
+#[test]
+fn name_caches_are_read_as_far_as_they_go() {
+    let decode = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes);
+        let mut records = Vec::new();
+        cache::codec::parse(&text, |record| records.push(record));
+        let mut cache = Cache::default();
+        cache.restore(records.into_iter());
+        let _ = cache::codec::encode(cache.records());
+    };
+    assert!(replay("cache", decode) > 3);
 }
 
 #[test]
@@ -69,6 +84,22 @@ fn netlink_datagrams_are_decoded_or_refused() {
         let _ = interfaces.find_lan();
     };
     assert!(replay("netlink", decode) > 2);
+}
+
+#[test]
+fn nftables_answers_are_decoded_or_refused() {
+    let decode = |bytes: &[u8]| {
+        for message in messages(bytes).flatten() {
+            let _ = (read::table(&message), read::chain(&message), read::set(&message), read::change(&message));
+            let _ = (read::flowtable(&message), read::named_counter(&message));
+            let _ = read::elements(&message, |_, _| {});
+            let _ = read::removed_elements(&message, |_, _| {}).map(drop);
+            if let Ok(Some(rule)) = read::rule(&message) {
+                let _ = (rule.comment(), rule.counting(), rule.jumps_to());
+            }
+        }
+    };
+    assert!(replay("nftables", decode) > 10);
 }
 
 #[test]

@@ -22,6 +22,7 @@ const LAPTOP: &str = "config host\n\toption name 'laptop'\n\toption mac '02:1a:0
 /// What `lan1` has sent over IPv4.
 const UPLOAD: &str = "node_nat_traffic_upload{mac=\"02:1A:00:00:01:01\",hostname=\"laptop\",ip=\"192.168.1.11\"}";
 const UP: &str = "gatemeter_collector_up{collector=\"traffic\"}";
+const CLIENTS_UP: &str = "gatemeter_collector_up{collector=\"clients\"}";
 
 /// Waits until standard error holds `text` at least `times`, and fails with all of it when it never does.
 #[track_caller]
@@ -30,6 +31,12 @@ fn wait_for_lines(daemon: &Daemon<'_>, text: &str, times: usize) {
     assert!(seen.is_some(), "{text:?} is not {times} times in\n{}", daemon.stderr());
 }
 
+#[track_caller]
+fn wait_until_there(path: &Path) {
+    assert!(process::poll(PATIENCE, || path.exists().then_some(())).is_some(), "{} is not there", path.display());
+}
+
+#[track_caller]
 fn wait_until_gone(path: &Path) {
     assert!(process::poll(PATIENCE, || (!path.exists()).then_some(())).is_some(), "{} is still there", path.display());
 }
@@ -62,8 +69,9 @@ fn sigterm_and_sigint_stop_it_cleanly_and_leave_the_counters() {
         let mut daemon = setup.start();
         expected += send_udp(lab.host(1).on_v4(), lab.internet.on_v4(), 10, 100).l2;
         daemon.wait_for(UPLOAD, expected as f64);
-        let part = parts.join("gatemeter_traffic.prom");
-        assert!(process::poll(PATIENCE, || part.exists().then_some(())).is_some());
+        for part in ["gatemeter_traffic.prom", "gatemeter_clients.prom", "gatemeter_main.prom"] {
+            wait_until_there(&parts.join(part));
+        }
         daemon.signal(signal);
         let status = process::poll(PATIENCE, || daemon.ended()).unwrap();
         assert_eq!(status.code(), Some(0), "{}", daemon.stderr());
@@ -93,7 +101,7 @@ fn a_reload_moves_text_files_listener_and_log_level() {
     let setup = Setup::new(&lab).uci("gatemeter", &text(&old, "")).textfile_by_config();
     let daemon = setup.start_unready();
     wait_for_lines(&daemon, "serving http://[::]:9999/metrics", 1);
-    assert!(process::poll(PATIENCE, || old.exists().then_some(())).is_some());
+    wait_until_there(&old);
     assert_eq!(status(9999), Ok(200));
 
     let dir = format!("\toption textfile_dir '{}'\n", parts.display());
@@ -103,8 +111,9 @@ fn a_reload_moves_text_files_listener_and_log_level() {
     assert!(process::poll(PATIENCE, || (status(9100) == Ok(200)).then_some(())).is_some(), "{}", daemon.stderr());
     assert!(status(9999).is_err());
     wait_until_gone(&old);
-    for file in [&new, &parts.join("gatemeter_traffic.prom"), &parts.join("gatemeter_main.prom")] {
-        assert!(process::poll(PATIENCE, || file.exists().then_some(())).is_some(), "{}", file.display());
+    wait_until_there(&new);
+    for part in ["gatemeter_traffic.prom", "gatemeter_clients.prom", "gatemeter_main.prom"] {
+        wait_until_there(&parts.join(part));
     }
     assert!(!daemon.stderr().contains("configuration read again"), "{}", daemon.stderr());
 
@@ -145,29 +154,85 @@ fn a_reload_that_cannot_be_done_changes_nothing() {
 }
 
 #[test]
-fn a_reload_that_turns_the_collector_off_takes_its_figures_away() {
+fn a_reload_that_turns_a_collector_off_takes_its_figures_away_and_no_others() {
     let lab = Lab::builder().hosts(1).build();
     let parts = lab.dir().join("parts");
     fs::create_dir(&parts).unwrap();
     let setup = Setup::new(&lab).flags(&["-e", "-t", "1", "--textfile-dir", &parts.display().to_string()]);
     let daemon = setup.start();
-    let part = parts.join("gatemeter_traffic.prom");
-    assert!(process::poll(PATIENCE, || part.exists().then_some(())).is_some());
+    let part = |name: &str| parts.join(format!("gatemeter_{name}.prom"));
+    let health = |traffic: &str, clients: &str| {
+        let expected = format!("gatemeter is running\ntraffic: {traffic}\nclients: {clients}\n");
+        let told = || (daemon.get("/healthz").unwrap().text() == expected).then_some(());
+        assert!(process::poll(PATIENCE, told).is_some(), "{:?} is not {expected:?}", daemon.get("/healthz"));
+    };
+    wait_until_there(&part("traffic"));
+    wait_until_there(&part("clients"));
 
-    setup.write_uci("gatemeter", "config traffic\n\toption enabled 0\n");
+    let off = |name: &str| format!("config {name}\n\toption enabled 0\n");
+    for (name, figures, up, other, other_figures, other_up) in [
+        ("traffic", "gatemeter_traffic_", UP, "clients", "gatemeter_clients_limit ", CLIENTS_UP),
+        ("clients", "gatemeter_clients_", CLIENTS_UP, "traffic", "gatemeter_traffic_hosts_limit ", UP),
+    ] {
+        setup.write_uci("gatemeter", &off(name));
+        daemon.signal(libc::SIGHUP);
+        wait_for_lines(&daemon, &format!("INFO  [{name}] turned off\n"), 1);
+        let gone = || daemon.textfile().is_ok_and(|page| !page.contains(figures)).then_some(());
+        assert!(process::poll(PATIENCE, gone).is_some(), "{:?}", daemon.textfile());
+        assert!(daemon.textfile().unwrap().contains(other_figures), "{:?}", daemon.textfile());
+        wait_until_gone(&part(name));
+        assert!(part(other).exists());
+        let metrics = daemon.metrics();
+        assert_eq!((metrics.get(up), metrics.get(other_up)), (None, Some(&1.0)));
+        match name {
+            "traffic" => health("off", "up"),
+            _ => health("up", "off"),
+        }
+        setup.write_uci("gatemeter", "");
+        daemon.signal(libc::SIGHUP);
+        daemon.wait_for(up, 1.0);
+        wait_until_there(&part(name));
+    }
+
+    setup.write_uci("gatemeter", &(off("traffic") + &off("clients")));
     daemon.signal(libc::SIGHUP);
     wait_for_lines(&daemon, "WARN  [gatemeter] no collector is enabled, so nothing is measured\n", 1);
-    let figures = || daemon.textfile().is_ok_and(|page| !page.contains("gatemeter_traffic_")).then_some(());
-    assert!(process::poll(PATIENCE, figures).is_some(), "{:?}", daemon.textfile());
-    wait_until_gone(&part);
-    assert!(!daemon.metrics().contains_key(UP));
-    assert_eq!(daemon.get("/healthz").unwrap().text(), "gatemeter is running\ntraffic: off\n");
-
+    wait_until_gone(&part("traffic"));
+    wait_until_gone(&part("clients"));
+    assert!(!daemon.metrics().keys().any(|series| series.starts_with("gatemeter_collector_")));
+    health("off", "off");
     setup.write_uci("gatemeter", "");
     daemon.signal(libc::SIGHUP);
-    daemon.wait_for(UP, 1.0);
-    assert!(process::poll(PATIENCE, || part.exists().then_some(())).is_some());
-    assert_eq!(daemon.get("/healthz").unwrap().text(), "gatemeter is running\ntraffic: up\n");
+    health("up", "up");
+    wait_until_there(&part("traffic"));
+    wait_until_there(&part("clients"));
+    // Neither has noticed that the other was turned off and on: each was started three times, at first and twice since.
+    for name in ["traffic", "clients"] {
+        assert_eq!(daemon.stderr().matches(&format!("[{name}] turned off\n")).count(), 2, "{}", daemon.stderr());
+        assert_eq!(daemon.stderr().matches(&format!("[{name}] measuring every")).count(), 3, "{}", daemon.stderr());
+    }
+}
+
+#[test]
+fn a_collector_that_fails_takes_nothing_from_the_other() {
+    let lab = Lab::new();
+    for (flags, down, up) in [
+        // A subnet of its own, as what -4 says is for both.
+        (["-4", "10.9.9.1/24/nowhere", "-o", "clients.subnet=192.168.1.0/24/br-lan"], "traffic", "clients"),
+        (["-4", "192.168.1.1/24/br-lan", "-o", "clients.subnet=10.9.9.0/24/nowhere"], "clients", "traffic"),
+    ] {
+        let daemon = Setup::new(&lab).flags(&["-e", "-t", "1"]).flags(&flags).start();
+        let of = |family: &str, name: &str| format!("gatemeter_collector_{family}{{collector=\"{name}\"}}");
+        let (errors, success) = (of("errors_total", down), of("last_success_timestamp_seconds", up));
+        daemon.wait_until("three failures", |metrics| (metrics[&errors] >= 3.0).then_some(()));
+        let before = daemon.metrics()[&success];
+        daemon.wait_until("a later success", |metrics| (metrics[&success] > before).then_some(()));
+        let metrics = daemon.metrics();
+        let states = [of("up", down), of("up", up), of("errors_total", up)].map(|series| metrics[&series]);
+        assert_eq!(states, [0.0, 1.0, 0.0], "{}", daemon.stderr());
+        // The one that fails says so once.
+        assert_eq!(daemon.stderr().matches("ERROR").count(), 1, "{}", daemon.stderr());
+    }
 }
 
 #[test]
@@ -218,12 +283,14 @@ fn a_daemon_without_any_collector_says_so_and_tells_of_itself() {
     let lab = Lab::builder().hosts(0).build();
     for flags in [
         &["-e", "--textfile", "none", "--collectors", ""][..],
-        &["-e", "--textfile", "none", "-o", "traffic.enabled=0"],
+        &["-e", "--textfile", "none", "-o", "traffic.enabled=0", "-o", "clients.enabled=0"],
     ] {
         let mut daemon = Setup::new(&lab).flags(flags).start_unready();
         wait_for_lines(&daemon, "WARN  [gatemeter] no collector is enabled, so nothing is measured\n", 1);
         let page = process::poll(PATIENCE, || daemon.page().ok()).unwrap();
-        assert!(page.contains("gatemeter_build_info{") && !page.contains("gatemeter_traffic"), "{page}");
+        assert!(page.contains("gatemeter_build_info{"), "{page}");
+        let of_collectors = ["gatemeter_traffic", "gatemeter_clients", "gatemeter_collector_up{"];
+        assert!(!of_collectors.iter().any(|family| page.contains(family)), "{page}");
         assert!(daemon.stop().success());
     }
 }
@@ -231,25 +298,34 @@ fn a_daemon_without_any_collector_says_so_and_tells_of_itself() {
 #[test]
 fn collectors_chooses_who_runs_whatever_is_enabled() {
     let lab = Lab::builder().hosts(1).build();
-    let setup = Setup::new(&lab).uci("gatemeter", "config traffic\n\toption enabled 0\n");
-    let daemon = setup.flags(&["-e", "--collectors", " traffic ,"]).start();
-    daemon.wait_for(UP, 1.0);
+    for (chosen, disabled, up, silent) in
+        [(" traffic ,", "traffic", UP, CLIENTS_UP), ("clients", "clients", CLIENTS_UP, UP)]
+    {
+        let disabled = format!("config {disabled}\n\toption enabled 0\n");
+        let daemon =
+            Setup::new(&lab).uci("gatemeter", &disabled).flags(&["-e", "-t", "1", "--collectors", chosen]).start();
+        daemon.wait_for(up, 1.0);
+        assert!(!daemon.metrics().contains_key(silent));
+        assert!(!daemon.textfile().unwrap().contains(silent));
+    }
 }
 
 #[test]
 fn log_lines_are_read_by_machines_in_each_format() {
     let lab = Lab::builder().hosts(1).build();
     for (format, start, end) in [
-        ("text", "INFO  [traffic] measuring every 1 s", ""),
-        ("logfmt", "level=info collector=traffic msg=\"measuring every 1 s", "\""),
-        ("json", "{\"level\":\"info\",\"collector\":\"traffic\",\"msg\":\"measuring every 1 s", "\"}"),
+        ("text", "INFO  [NAME] measuring every ", ""),
+        ("logfmt", "level=info collector=NAME msg=\"measuring every ", "\""),
+        ("json", "{\"level\":\"info\",\"collector\":\"NAME\",\"msg\":\"measuring every ", "\"}"),
     ] {
         let option = format!("main.log_format={format}");
         let setup = Setup::new(&lab).flags(&["-t", "1", "-o", &option, "--log-level", "trace"]);
         let mut daemon = setup.start();
         assert!(daemon.stop().success());
         let text = daemon.stderr();
-        assert!(text.contains(&format!("{start}{end}\n")), "{text}");
+        let start = |name: &str| start.replace("NAME", name);
+        assert!(text.contains(&format!("{}1 s{end}\n", start("traffic"))), "{text}");
+        assert!(text.contains(&format!("{}2 s{end}\n", start("clients"))), "{text}");
         for line in text.lines() {
             let (level, collector) = match format {
                 "text" => {
@@ -262,7 +338,7 @@ fn log_lines_are_read_by_machines_in_each_format() {
             let collector = collector.split(['"', ' ']).next().unwrap();
             let level = level.to_ascii_lowercase();
             assert!(["error", "warn", "info", "debug", "trace"].contains(&level.as_str()), "{line}");
-            assert!(["gatemeter", "traffic"].contains(&collector), "{line}");
+            assert!(["gatemeter", "traffic", "clients"].contains(&collector), "{line}");
             assert!(line.ends_with(end), "{line}");
         }
     }
@@ -278,7 +354,8 @@ fn log_lines_that_cannot_be_written_do_not_end_the_daemon() {
     let mut daemon = process::Background::adopt(command.spawn().unwrap(), setup.shown());
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 9999));
     let up = || {
-        http::get(&lab.router, address, "/metrics", &[]).ok().filter(|page| page.text().contains(&format!("{UP} 1")))
+        let page = http::get(&lab.router, address, "/metrics", &[]).ok()?.text();
+        [UP, CLIENTS_UP].iter().all(|up| page.contains(&format!("{up} 1"))).then_some(())
     };
     assert!(process::poll(PATIENCE, up).is_some(), "{:?}", daemon.ended());
     daemon.signal(libc::SIGTERM);
@@ -302,10 +379,13 @@ fn it_tells_the_truth_about_itself() {
     let build = metrics.keys().find(|series| series.starts_with("gatemeter_build_info{")).unwrap();
     assert_eq!(exposition::label(build, "version").unwrap(), env!("CARGO_PKG_VERSION"));
     assert!(exposition::label(build, "target").unwrap().contains("linux"), "{build}");
-    assert_eq!(metrics[UP], 1.0);
-    assert_eq!(metrics["gatemeter_collector_errors_total{collector=\"traffic\"}"], 0.0);
-    let duration = metrics["gatemeter_collector_duration_seconds{collector=\"traffic\"}"];
-    assert!(duration > 0.0 && duration < 10.0, "{duration}");
+    assert_eq!((metrics[UP], metrics[CLIENTS_UP]), (1.0, 1.0));
+    for collector in ["traffic", "clients"] {
+        let of = |family: &str| metrics[&format!("gatemeter_collector_{family}{{collector=\"{collector}\"}}")];
+        assert_eq!(of("errors_total"), 0.0, "{collector}");
+        let duration = of("duration_seconds");
+        assert!(duration > 0.0 && duration < 10.0, "{collector}: {duration}");
+    }
     let boot: f64 = fs::read_to_string("/proc/stat")
         .unwrap()
         .lines()
@@ -317,8 +397,11 @@ fn it_tells_the_truth_about_itself() {
     let stat = fs::read_to_string(format!("/proc/{}/stat", daemon.pid())).unwrap();
     let ticks: f64 = stat[stat.rfind(')').unwrap() + 1..].split_whitespace().nth(19).unwrap().parse().unwrap();
     assert!((started - (boot + ticks / 100.0)).abs() < 5.0, "{started} is not {boot} + {ticks} / 100");
-    let success = metrics["gatemeter_collector_last_success_timestamp_seconds{collector=\"traffic\"}"];
-    assert!(success >= started, "{success} before {started}");
+    for collector in ["traffic", "clients"] {
+        let success =
+            metrics[&format!("gatemeter_collector_last_success_timestamp_seconds{{collector=\"{collector}\"}}")];
+        assert!(success >= started, "{collector}: {success} before {started}");
+    }
     assert!(metrics["process_cpu_seconds_total"] >= 0.0);
 
     // The connection that asks is one of them.
@@ -341,7 +424,7 @@ fn an_idle_daemon_sleeps() {
     let (before, begun) = (switches(), Instant::now());
     std::thread::sleep(Duration::from_secs(10));
     let count = switches() - before;
-    println!("{count} wake-ups in {:.1} s at an interval of 5 s", begun.elapsed().as_secs_f64());
+    println!("{count} wake-ups in {:.1} s at intervals of 5 and 2 s", begun.elapsed().as_secs_f64());
     assert!(count < 200, "{count} wake-ups");
 }
 
@@ -352,6 +435,7 @@ fn the_first_complete_page_comes_soon_after_the_start() {
     let begun = Instant::now();
     let daemon = setup.start();
     daemon.wait_for(UP, 1.0);
+    daemon.wait_for(CLIENTS_UP, 1.0);
     println!("{:.0} ms from start to the first page", begun.elapsed().as_secs_f64() * 1e3);
 }
 

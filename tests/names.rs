@@ -25,8 +25,8 @@ fn a_client_of_a_real_dnsmasq_is_known_by_the_name_it_gave() {
     // dnsmasq answers first and writes the file right after.
     let read = process::poll(process::LIMIT, || names.refresh().then_some(()));
     assert!(read.is_some(), "no name in {:?}", fs::read_to_string(server.leases()));
-    assert_eq!(names.by_mac(&Mac(host.mac)), Some("tablet"));
-    assert_eq!(names.by_addr(&IpAddr::V4(addr)), Some("tablet"));
+    assert_eq!(names.of(Some(&Mac(host.mac)), &IpAddr::V6(host.v6)), Some("tablet"));
+    assert_eq!(names.of(None, &IpAddr::V4(addr)), Some("tablet"));
 }
 
 #[test]
@@ -42,9 +42,18 @@ fn a_file_that_breaks_is_logged_once_and_once_again_when_it_is_mended() {
         names.refresh();
         names.refresh();
     }
+    let leases = dir.0.join("none");
+    for text in ["1 02:00:00:00:00:01 10.0.0.1 tv *\n? \n1 02:00:00:00:00:02\n", "10.0.0.1 tv\n"] {
+        fs::write(&leases, text).unwrap();
+        names.refresh();
+        names.refresh();
+    }
     let broken = format!("WARN names: {}:1: EOF with unterminated '; names known from it are kept", dhcp.display());
     let mended = format!("INFO names: {} is in order again", dhcp.display());
-    assert_eq!(*LINES.0.lock().unwrap(), [broken.clone(), mended, broken]);
+    let leases = leases.display();
+    let malformed = format!("WARN names: {leases}:2: this line and another one are in no known format and left out");
+    let well = format!("INFO names: {leases} is in order again");
+    assert_eq!(*LINES.0.lock().unwrap(), [broken.clone(), mended, broken, malformed, well]);
 }
 
 /// Keeps what is logged.

@@ -16,6 +16,7 @@ const LAPTOP: &str = "config host\n\toption name 'laptop'\n\toption mac '02:1a:0
 /// What `lan1` has sent over IPv4.
 const UPLOAD: &str = "node_nat_traffic_upload{mac=\"02:1A:00:00:01:01\",hostname=\"laptop\",ip=\"192.168.1.11\"}";
 const UP: &str = "gatemeter_collector_up{collector=\"traffic\"}";
+const CLIENTS_UP: &str = "gatemeter_collector_up{collector=\"clients\"}";
 
 /// Pins in a directory of the BPF file system, as on a router, so that the directory itself can go.
 fn with_pins_below(lab: &Lab) -> Setup<'_> {
@@ -60,12 +61,14 @@ fn clean_removes_the_text_files_that_a_killed_daemon_has_left() {
     fs::write(parts.join("other.prom"), "other 1\n").unwrap();
     let setup = with_pins_below(&lab).flags(&["-t", "1", "--textfile-dir", &parts.display().to_string()]);
     let mut daemon = setup.start();
-    process::poll(harness::PATIENCE, || parts.join("gatemeter_traffic.prom").exists().then_some(())).unwrap();
+    let written =
+        ["gatemeter_traffic.prom", "gatemeter_clients.prom", "gatemeter_main.prom"].map(|name| parts.join(name));
+    process::poll(harness::PATIENCE, || written.iter().all(|path| path.exists()).then_some(())).unwrap();
     daemon.kill9();
     assert!(setup.textfile().exists());
     let cleaned = setup.run(&["clean"]);
     assert_eq!(cleaned.status.code(), Some(0), "{cleaned:?}");
-    for path in [setup.textfile(), parts.join("gatemeter_traffic.prom"), parts.join("gatemeter_main.prom")] {
+    for path in written.iter().chain([&setup.textfile()]) {
         assert!(cleaned.stdout.contains(&format!("removed {}\n", path.display())), "{}", cleaned.stdout);
     }
     assert_eq!(
@@ -90,20 +93,37 @@ fn openmetrics_ends_with_eof_and_holds_the_same_figures() {
 #[test]
 fn a_failed_collection_ends_with_1_and_one_line_and_what_could_be_had_is_printed() {
     let lab = Lab::builder().hosts(1).build();
+    // What `clients` does, it does without bpf().
     let output = Setup::new(&lab).confined(Confine::without_bpf()).run(&["once"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
     assert!(output.stderr.starts_with("ERROR [traffic] cannot "), "{}", output.stderr);
     let metrics = exposition::parse(&output.stdout).unwrap();
     assert_eq!((metrics[UP], metrics["gatemeter_collector_errors_total{collector=\"traffic\"}"]), (0.0, 1.0));
+    assert_eq!((metrics[CLIENTS_UP], metrics["gatemeter_clients_limit"]), (1.0, 4096.0));
     assert!(output.stdout.contains("gatemeter_build_info{"), "{}", output.stdout);
+}
+
+#[test]
+fn a_failed_collection_of_clients_leaves_the_figures_of_traffic() {
+    let lab = Lab::builder().hosts(1).build();
+    let flags = ["-4", "192.168.1.1/24/br-lan", "-o", "clients.subnet=10.9.9.0/24/nowhere"];
+    let output = Setup::new(&lab).flags(&flags).run(&["once"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(output.stderr.lines().last().unwrap().starts_with("ERROR [clients] cannot "), "{}", output.stderr);
+    assert!(!output.stderr.contains("[traffic]"), "{}", output.stderr);
+    let metrics = exposition::parse(&output.stdout).unwrap();
+    assert_eq!((metrics[UP], metrics[CLIENTS_UP], metrics["gatemeter_traffic_pinned"]), (1.0, 0.0, 1.0));
 }
 
 #[test]
 fn without_a_collector_the_page_is_about_the_program_alone() {
     let lab = Lab::builder().hosts(0).build();
-    let metrics = figures(&Setup::new(&lab).flags(&["-o", "traffic.enabled=0"]).run(&["once"]));
-    assert!(metrics.keys().all(|series| series.starts_with("gatemeter_build_info{")), "{metrics:#?}");
+    let off = ["-o", "traffic.enabled=0", "-o", "clients.enabled=0"];
+    for flags in [&["--collectors", ""][..], &off] {
+        let metrics = figures(&Setup::new(&lab).flags(flags).run(&["once"]));
+        assert!(metrics.keys().all(|series| series.starts_with("gatemeter_build_info{")), "{metrics:#?}");
+    }
 }
 
 #[test]

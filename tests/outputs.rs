@@ -27,6 +27,7 @@ const HOSTS: &str = "config host\n\toption name 'laptop'\n\toption mac '02:1a:00
 /// What `lan1` has received over IPv4.
 const DOWNLOAD: &str = "node_nat_traffic_download{mac=\"02:1A:00:00:01:01\",hostname=\"laptop\",ip=\"192.168.1.11\"}";
 const UP: &str = "gatemeter_collector_up{collector=\"traffic\"}";
+const CLIENTS_UP: &str = "gatemeter_collector_up{collector=\"clients\"}";
 
 fn on_router(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
@@ -74,22 +75,48 @@ fn the_text_files_hold_all_figures_for_everybody_to_read() {
         process::poll(PATIENCE, || page().filter(|page| page.text().contains(&format!("{UP} 1"))).map(drop)).unwrap();
         download(&lab, 20)
     };
-    let files = [setup.textfile(), parts.join("gatemeter_traffic.prom")];
-    for file in &files {
+    let [whole, traffic, clients, main] = [
+        setup.textfile(),
+        parts.join("gatemeter_traffic.prom"),
+        parts.join("gatemeter_clients.prom"),
+        parts.join("gatemeter_main.prom"),
+    ];
+    for file in [&whole, &traffic] {
         let read = || exposition::parse(&fs::read_to_string(file).ok()?).unwrap().get(DOWNLOAD).copied();
         assert!(process::poll(PATIENCE, || read().filter(|value| *value == expected)).is_some(), "{}", file.display());
     }
-    for file in files.iter().chain([&parts.join("gatemeter_main.prom")]) {
+    for file in [&whole, &traffic, &clients, &main] {
         assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o7777, 0o644, "{}", file.display());
     }
     let families = |text: &str| -> Vec<String> {
         text.lines().filter(|line| line.starts_with("# TYPE ")).map(str::to_owned).collect()
     };
-    let whole = families(&fs::read_to_string(&files[0]).unwrap());
-    let mut pieces = families(&fs::read_to_string(&files[1]).unwrap());
-    pieces.extend(families(&fs::read_to_string(parts.join("gatemeter_main.prom")).unwrap()));
-    assert_eq!(whole, pieces);
+    let read = |file: &Path| families(&fs::read_to_string(file).unwrap());
+    // A page may be replaced between two reads, by one with a family that had no sample before.
+    let same = || {
+        let whole = read(&whole);
+        (whole == [read(&traffic), read(&clients), read(&main)].concat()).then_some(whole)
+    };
+    let whole = process::poll(PATIENCE, same).unwrap_or_else(|| panic!("{:?}", read(&whole)));
+    for family in ["# TYPE node_nat_traffic_download gauge", "# TYPE client_status gauge"] {
+        assert!(whole.iter().any(|line| line == family), "{family} is not in {whole:?}");
+    }
     assert!(!whole.iter().any(|family| family.contains("process_")), "{whole:?}");
+}
+
+#[test]
+fn the_text_file_does_not_wait_for_the_interval_to_tell_of_a_collector_that_comes_later() {
+    let lab = Lab::new();
+    // One writes its figures once a day; whoever comes second must not wait for that.
+    let daemon = Setup::new(&lab).uci("dhcp", HOSTS).flags(&["-t", "86400"]).start();
+    let metrics = daemon.metrics();
+    assert_eq!((metrics[UP], metrics[CLIENTS_UP]), (1.0, 1.0), "{}", daemon.stderr());
+    assert!(metrics.contains_key("gatemeter_traffic_pinned") && metrics.contains_key("gatemeter_clients_limit"));
+    // Nor whoever goes.
+    daemon.setup().write_uci("gatemeter", "config clients\n\toption enabled 0\n");
+    daemon.signal(libc::SIGHUP);
+    daemon.wait_until("clients gone", |metrics| (!metrics.contains_key("gatemeter_clients_limit")).then_some(()));
+    assert_eq!((daemon.metrics()[UP], daemon.metrics().get(CLIENTS_UP)), (1.0, None));
 }
 
 #[test]
@@ -141,7 +168,7 @@ fn no_temporary_file_outlives_a_kill_and_a_restart() {
     fs::create_dir(&dir).unwrap();
     let (whole, parts) = (dir.join("prom_c").display().to_string(), dir.display().to_string());
     let setup = Setup::new(&lab).flags(&["-t", "1", "--textfile", &whole, "--textfile-dir", &parts]);
-    let complete = ["gatemeter_main.prom", "gatemeter_traffic.prom", "prom_c"];
+    let complete = ["gatemeter_clients.prom", "gatemeter_main.prom", "gatemeter_traffic.prom", "prom_c"];
     for _ in 0..3 {
         let mut daemon = setup.start();
         daemon.kill9();
@@ -162,10 +189,13 @@ fn stale_pages_of_a_killed_daemon_go_even_if_the_collector_fails() {
     let parts = lab.dir().join("parts");
     fs::create_dir(&parts).unwrap();
     fs::write(parts.join("gatemeter_traffic.prom"), "node_nat_traffic_download 1\n").unwrap();
+    fs::write(parts.join("gatemeter_clients.prom"), "client_status 1\n").unwrap();
     fs::write(parts.join("other.prom"), "other 1\n").unwrap();
+    // What -4 says is for both.
     let flags = ["-e", "-t", "1", "-4", "10.9.9.1/24/nowhere", "--textfile-dir", &parts.display().to_string()];
     let daemon = Setup::new(&lab).flags(&flags).start();
     daemon.wait_for(UP, 0.0);
+    daemon.wait_for(CLIENTS_UP, 0.0);
     let left = ["gatemeter_main.prom", "other.prom"];
     assert!(process::poll(PATIENCE, || (names(&parts) == left).then_some(())).is_some(), "{:?}", names(&parts));
 }
@@ -221,7 +251,10 @@ fn node_exporter_reads_our_files_beside_its_own_figures() {
             .find(|line| line.starts_with("node_nat_traffic_download{hostname=\"laptop\",ip=\"192.168.1.11\""));
         let value: f64 = ours.unwrap().rsplit(' ').next().unwrap().parse().unwrap();
         assert_eq!(value, expected);
-        assert!(lines.contains(&format!("{UP} 1").as_str()), "{page}");
+        for up in [UP, CLIENTS_UP] {
+            assert!(lines.contains(&format!("{up} 1").as_str()), "{page}");
+        }
+        assert!(lines.iter().any(|line| line.starts_with("client_status{")), "{page}");
         assert!(lines.iter().any(|line| line.starts_with("process_resident_memory_bytes ")), "{page}");
     }
 }
@@ -285,11 +318,20 @@ fn collect_chooses_collectors_and_refuses_those_there_are_not() {
     for query in ["collect[]=traffic", "collect%5B%5D=traffic", "collect[]=traffic&collect[]=traffic"] {
         let page = daemon.get(&format!("/metrics?{query}")).unwrap();
         assert_eq!(page.status, 200, "{query}");
-        assert!(exposition::parse(&page.text()).unwrap().contains_key("gatemeter_traffic_pinned"), "{query}");
+        let metrics = exposition::parse(&page.text()).unwrap();
+        assert!(metrics.contains_key("gatemeter_traffic_pinned"), "{query}");
+        assert!(!metrics.contains_key("gatemeter_clients_limit"), "{query}");
+    }
+    for (query, traffic) in [("collect[]=clients", false), ("collect[]=clients&collect[]=traffic", true)] {
+        let metrics = exposition::parse(&daemon.get(&format!("/metrics?{query}")).unwrap().text()).unwrap();
+        assert!(metrics.contains_key("gatemeter_clients_limit"), "{query}");
+        assert_eq!(metrics.contains_key("gatemeter_traffic_pinned"), traffic, "{query}");
+        // How each of them is doing is told in any case.
+        assert_eq!((metrics[UP], metrics[CLIENTS_UP]), (1.0, 1.0), "{query}");
     }
     let refused = daemon.get("/metrics?collect[]=traffic&collect[]=wifi").unwrap();
     assert_eq!(refused.status, 400);
-    assert_eq!(refused.text(), "collect[]=wifi: there is no such collector, expected traffic\n");
+    assert_eq!(refused.text(), "collect[]=wifi: there is no such collector, expected traffic or clients\n");
 }
 
 #[test]
@@ -297,12 +339,19 @@ fn the_pages_for_people_tell_how_it_is() {
     let lab = Lab::new();
     let daemon = Daemon::start(&lab, &["-e", "-t", "1"]);
     daemon.wait_for(UP, 1.0);
+    daemon.wait_for(CLIENTS_UP, 1.0);
     let health = daemon.get("/healthz").unwrap();
-    assert_eq!((health.status, health.text()), (200, "gatemeter is running\ntraffic: up\n".to_owned()));
+    assert_eq!((health.status, health.text()), (200, "gatemeter is running\ntraffic: up\nclients: up\n".to_owned()));
     let front = daemon.get("/").unwrap();
     assert_eq!((front.status, front.header("content-type")), (200, Some("text/html; charset=utf-8")));
     let text = front.text();
-    for part in ["<title>gatemeter</title>", "<td>traffic</td><td>up</td>", "href=\"/metrics\"", "href=\"/healthz\""] {
+    for part in [
+        "<title>gatemeter</title>",
+        "<td>traffic</td><td>up</td>",
+        "<td>clients</td><td>up</td>",
+        "href=\"/metrics\"",
+        "href=\"/healthz\"",
+    ] {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
     assert!(text.len() < 2000, "{} bytes", text.len());

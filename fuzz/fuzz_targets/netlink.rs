@@ -3,7 +3,7 @@
 #![no_main]
 
 use gatemeter::lan::Interfaces;
-use gatemeter::netlink::{attributes, error_number, messages, route};
+use gatemeter::netlink::{attributes, error_number, messages, neighbour, route};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|datagram: &[u8]| {
@@ -15,6 +15,7 @@ fuzz_target!(|datagram: &[u8]| {
         if let Ok(Some(event)) = route::decode(&message) {
             interfaces.apply(event);
         }
+        let _ = neighbour::decode(&message);
     }
     let _ = interfaces.find_lan();
 });

@@ -3,6 +3,8 @@
 //! A collector is one row of [`ALL`] and one implementation of [`Collector`]; the [`crate::supervisor`] opens it, asks
 //! it for its figures when they are due, and deals with its failures.
 
+pub mod clients;
+mod interfaces;
 pub mod traffic;
 
 use std::future::Future;
@@ -16,7 +18,7 @@ use crate::metrics::{Desc, Page};
 use crate::sys::caps::Capability;
 
 /// Every collector, in the order of output.
-pub static ALL: &[Row] = &[traffic::ROW];
+pub static ALL: &[Row] = &[traffic::ROW, clients::ROW];
 
 /// What the rest of the program knows of a collector before it runs.
 #[derive(Debug)]
@@ -116,7 +118,7 @@ impl Finding {
 }
 
 /// The sections a configuration may have.
-pub static SECTIONS: &[&SectionSpec] = &[&MAIN, traffic::ROW.section];
+pub static SECTIONS: &[&SectionSpec] = &[&MAIN, traffic::ROW.section, clients::ROW.section];
 
 /// The rows that are to run: those named, or those whose section is enabled.
 pub fn selected(config: &Config, named: Option<&[&str]>, place: &str) -> Result<Vec<&'static Row>> {

@@ -30,7 +30,7 @@ pub enum LogFormat {
 pub struct Settings {
     /// Whether to run at all.
     pub enabled: bool,
-    /// Time between two writes of the text files.
+    /// Age at which figures in the text files give way to newer ones.
     pub interval: Duration,
     /// The text file with all figures.
     pub textfile: Option<PathBuf>,

@@ -52,7 +52,11 @@ pub static MAIN: SectionSpec = SectionSpec {
     many: false,
     options: &[
         option("enabled", "1", "0 makes the daemon stop at once with exit code 0"),
-        option("interval", "5", "seconds between two collections and two writes of the text files"),
+        option(
+            "interval",
+            "5",
+            "seconds between two collections, and until newer figures replace those in the text files",
+        ),
         option("textfile", "/tmp/prom_c", "text file with all figures; none for none"),
         option("textfile_dir", "none", "directory for one gatemeter_COLLECTOR.prom each; none for none"),
         option("http", "0", "1 serves the figures over HTTP"),

@@ -1,4 +1,5 @@
-//! Writes the snapshot to text files whenever it changed, at most once per interval.
+//! Writes the snapshot to text files as it changes, so that a file tells of every collector, and what it tells is never
+//! older than an interval.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use async_io::Timer;
 use smol::channel::Receiver;
+use smol::future::FutureExt as _;
 
 use super::pages::{Pages, Reader, file_names};
 use crate::collectors::ALL;
@@ -16,8 +18,9 @@ use crate::error::Error;
 use crate::logger::DAEMON;
 use crate::outputs::prometheus::Dialect;
 use crate::outputs::textfile::TextFile;
+use crate::supervisor::Status;
 
-/// A snapshot changes a moment after the write before; writes this near to their time are not put off.
+/// Collections are a little early or late; what comes this near to its time is in time.
 const SLACK: Duration = Duration::from_millis(50);
 
 /// The file of a collector in a directory for textfile collectors.
@@ -31,14 +34,30 @@ pub struct TextFiles {
     whole: Option<TextFile>,
     dir: Option<PathBuf>,
     parts: BTreeMap<&'static str, TextFile>,
+    /// What the files tell of each collector, in the order of the statuses.
+    written: Vec<State>,
     /// The trouble last logged, so that it is logged once.
     trouble: Option<String>,
+}
+
+/// What a page tells of a collector.
+struct State {
+    tried: bool,
+    up: bool,
+    /// When its figures were collected.
+    collected: Option<Instant>,
+}
+
+impl State {
+    fn of(status: &Status) -> Self {
+        State { tried: status.tried.get(), up: status.up.get(), collected: status.succeeded_at.get() }
+    }
 }
 
 impl TextFiles {
     /// No files yet.
     pub fn new(pages: Rc<Pages>) -> Self {
-        TextFiles { pages, whole: None, dir: None, parts: BTreeMap::new(), trouble: None }
+        TextFiles { pages, whole: None, dir: None, parts: BTreeMap::new(), written: Vec::new(), trouble: None }
     }
 
     /// Has the files at these places from now on. Those elsewhere are removed; those that stay are not touched, so
@@ -57,23 +76,41 @@ impl TextFiles {
         Ok(())
     }
 
-    /// Writes when told of a change, at most once per interval, for ever.
+    /// Writes when told of changes, for ever: at once when a collector comes, goes or fails, and when its figures in the
+    /// files are an interval old and there are new ones. Other changes wait for that, but no longer than an interval.
     pub async fn run(files: Rc<RefCell<TextFiles>>, interval: Duration, changed: Receiver<()>) {
         let mut last: Option<Instant> = None;
         while changed.recv().await.is_ok() {
-            let due = last.map(|last| last + interval - SLACK.min(interval));
-            if let Some(due) = due.filter(|due| *due > Instant::now()) {
-                Timer::at(due).await;
-                // What changed while we waited is in the page now.
-                let _ = changed.try_recv();
+            let latest = last.map(|last| last + interval + SLACK);
+            while let Some(latest) = latest.filter(|_| !files.borrow().is_time(interval)) {
+                let change = async { changed.recv().await.is_ok() };
+                let time_is_up = async {
+                    Timer::at(latest).await;
+                    false
+                };
+                if !change.or(time_is_up).await {
+                    break;
+                }
             }
             last = Some(Instant::now());
             files.borrow_mut().write();
         }
     }
 
+    /// Whether what there is now is worth a write before its time.
+    fn is_time(&self, interval: Duration) -> bool {
+        self.written.iter().zip(&self.pages.statuses).any(|(then, status)| {
+            let now = State::of(status);
+            let ages = then.collected.zip(now.collected);
+            let aged = ages.is_some_and(|(then, now)| now + SLACK >= then + interval);
+            aged || (now.tried, now.up) != (then.tried, then.up)
+        })
+    }
+
     /// Writes every file once, and logs when that begins or ceases to fail.
     pub fn write(&mut self) {
+        self.written.clear();
+        self.written.extend(self.pages.statuses.iter().map(|status| State::of(status)));
         let trouble = self.try_write().err().map(|error| error.to_string());
         match (&self.trouble, &trouble) {
             (old, Some(new)) if old.as_ref() != Some(new) => log::error!(target: DAEMON, "{new}"),
@@ -137,5 +174,69 @@ fn remove<'a>(files: impl IntoIterator<Item = &'a mut TextFile>) {
 impl Drop for TextFiles {
     fn drop(&mut self) {
         remove(self.whole.iter_mut().chain(self.parts.values_mut()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::store::Store;
+    use crate::supervisor::Shared;
+
+    const INTERVAL: Duration = Duration::from_secs(5);
+
+    /// Files in no place, of collectors named `slow` and `quick` that have not been tried.
+    fn files() -> TextFiles {
+        let shared = Rc::new(Shared { store: Store::new(["slow", "quick"]), changed: Box::new(|| {}) });
+        TextFiles::new(Rc::new(Pages::new(shared, vec![Status::new("slow"), Status::new("quick")])))
+    }
+
+    fn collected(status: &Status, at: Instant) {
+        status.tried.set(true);
+        status.up.set(true);
+        status.succeeded_at.set(Some(at));
+    }
+
+    #[test]
+    fn a_write_between_two_collections_does_not_put_off_the_next_figures() {
+        let mut files = files();
+        let (begin, statuses) = (Instant::now(), files.pages.statuses.clone());
+        let [slow, quick] = [&statuses[0], &statuses[1]];
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        collected(slow, at(0));
+        collected(quick, at(1));
+        files.write();
+        collected(quick, at(3));
+        assert!(!files.is_time(INTERVAL), "the files have figures of the second before the last");
+        collected(slow, at(5));
+        assert!(files.is_time(INTERVAL));
+        files.write();
+        collected(quick, at(7));
+        assert!(!files.is_time(INTERVAL));
+        collected(quick, at(9));
+        assert!(files.is_time(INTERVAL));
+        files.write();
+        collected(slow, at(10) - SLACK / 2);
+        assert!(files.is_time(INTERVAL), "what was written a second ago has old figures of the slow one");
+    }
+
+    #[test]
+    fn a_collector_that_comes_fails_or_goes_is_told_at_once() {
+        let mut files = files();
+        let (now, statuses) = (Instant::now(), files.pages.statuses.clone());
+        let [slow, quick] = [&statuses[0], &statuses[1]];
+        collected(slow, now);
+        files.write();
+        assert!(!files.is_time(INTERVAL));
+        let mut told = |change: &dyn Fn()| {
+            change();
+            assert!(files.is_time(INTERVAL));
+            files.write();
+            assert!(!files.is_time(INTERVAL));
+        };
+        told(&|| quick.tried.set(true));
+        told(&|| collected(quick, now));
+        told(&|| slow.up.set(false));
+        told(&|| slow.tried.set(false));
     }
 }

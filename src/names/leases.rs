@@ -2,9 +2,10 @@
 //!
 //! The text of a file enters, one [`Entry`] for each pair of host and address leaves; nothing here opens a file or
 //! knows the time, so an expired lease still gives a name. Each line tells its format by itself, and a line in no
-//! known format is skipped:
+//! known format is skipped and counted:
 //!
-//! - dnsmasq's leases: `expiry MAC IPv4 name client-id`, and for DHCPv6 `expiry IAID IPv6 name DUID`;
+//! - dnsmasq's leases: `expiry MAC IPv4 name client-id`, and for DHCPv6 `expiry IAID IPv6 name DUID`, with `T` before
+//!   the IAID of a temporary address, behind one line `duid DUID` with the server's own;
 //! - odhcpd's state: `# interface DUID IAID name valid-until id length address/length...`, and for DHCPv4
 //!   `# interface MAC ipv4 name valid-until id 32 address/32`, with lines as in /etc/hosts between them;
 //! - /etc/ethers: `MAC name` or `MAC IPv4`;
@@ -15,9 +16,10 @@
 
 #![deny(clippy::indexing_slicing)]
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::mac::Mac;
+use super::unread::Unread;
 
 /// What one line says about one host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,15 +32,21 @@ pub struct Entry<'a> {
     pub name: Option<&'a str>,
 }
 
-/// Calls `each` for every entry in the text of a file.
-pub fn parse<'a>(text: &'a str, mut each: impl FnMut(Entry<'a>)) {
-    for line in text.lines() {
+/// Calls `each` for every entry in the text of a file; returns which lines are in no known format.
+pub fn parse<'a>(text: &'a str, mut each: impl FnMut(Entry<'a>)) -> Unread {
+    let mut unread = Unread::default();
+    for (number, line) in text.lines().enumerate() {
         // Tried in this order, each form refuses the lines of those that follow.
-        let _ = odhcpd(line, &mut each)
+        let understood = odhcpd(line, &mut each)
+            .or_else(|| nobody(line))
             .or_else(|| dnsmasq(line, &mut each))
             .or_else(|| dhcp_host(line, &mut each))
             .or_else(|| hosts_or_ethers(line, &mut each));
+        if understood.is_none() {
+            unread.add(number + 1);
+        }
     }
+    unread
 }
 
 /// The MAC address in a DUID of type 1 (with time) or 3 (without) for Ethernet, RFC 8415 section 11: hexadecimal
@@ -87,6 +95,12 @@ fn odhcpd<'a>(line: &'a str, each: &mut impl FnMut(Entry<'a>)) -> Option<()> {
         each(entry);
     }
     Some(())
+}
+
+/// Lines that are about no host: empty ones, comments, and dnsmasq's own DUID.
+fn nobody(line: &str) -> Option<()> {
+    let line = line.trim_start();
+    (line.is_empty() || line.starts_with('#') || line.starts_with("duid ")).then_some(())
 }
 
 fn dnsmasq<'a>(line: &'a str, each: &mut impl FnMut(Entry<'a>)) -> Option<()> {
@@ -141,6 +155,9 @@ fn hosts_or_ethers<'a>(line: &'a str, each: &mut impl FnMut(Entry<'a>)) -> Optio
     let (first, second) = (fields.next()?, fields.next()?);
     if let Ok(addr) = first.parse() {
         each(Entry { mac: None, addr: Some(addr), name: Some(second) });
+    } else if let Some((addr, _zone)) = first.split_once('%') {
+        // An address of one link only, which other links have as well, tells nobody apart.
+        let _: Ipv6Addr = addr.parse().ok()?;
     } else {
         let addr = second.parse().ok();
         let name = if addr.is_none() { Some(second) } else { None };
@@ -167,6 +184,12 @@ mod tests {
             ));
         });
         entries
+    }
+
+    /// Numbers of the lines that are in no known format: how many, and the first.
+    fn unread(text: &str) -> (usize, usize) {
+        let unread = parse(text, |_| {});
+        (unread.lines, unread.first)
     }
 
     fn row(mac: &str, addr: &str, name: &str) -> (String, String, String) {
@@ -280,10 +303,51 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_say_nothing_are_skipped() {
-        assert_eq!(
-            entries("\n \n#\n# \n# a b c d\n,\u{fffd}\nduid\n1767225600\n1 2 3 4\nlocalhost 127.0.0.1\n"),
-            [row("-", "-", "\u{fffd}")]
-        );
+    fn lines_in_no_known_format_are_skipped_and_counted() {
+        let malformed = "1767225600\n1 2 3 4\nlocalhost 127.0.0.1\n1 02:00:00:00:00:01 10.0.0.1\n10.0.0.1\n\
+                         3c:22:fb:10:20 tv\nx%lo0 y\na b, c\n";
+        assert_eq!(entries(malformed), []);
+        assert_eq!(unread(malformed), (8, 1));
+        let between = "10.0.0.1 a\n10.0.0.2\n10.0.0.3 c\n";
+        assert_eq!(entries(between), [row("-", "10.0.0.1", "a"), row("-", "10.0.0.3", "c")]);
+        assert_eq!(unread(between), (1, 2));
+    }
+
+    #[test]
+    fn lines_about_nobody_are_not_called_malformed() {
+        let text = "\n \n\t\r\n#\n# \n# a b c d\n  # indented\nduid 00:01:00:01:2d:4e:5f:60:f4:f2:6d:01:02:03\n\
+                    fe80::1%lo0 localhost\n";
+        assert_eq!((entries(text), unread(text)), (vec![], (0, 0)));
+    }
+
+    /// What each program writes, from its own files: no line of it may be called malformed.
+    #[test]
+    fn real_files_are_understood_to_the_last_line() {
+        for (text, hosts) in [
+            // Debian's /etc/hosts and the end of its /etc/ethers.
+            (
+                "127.0.0.1\tlocalhost\n127.0.1.1\tbox.example.org\tbox\n\n# IPv6\n::1     localhost ip6-localhost\n\
+                 ff02::1 ip6-allnodes\n# Ethernet addresses\n#3c:22:fb:10:20:30 host\n",
+                4,
+            ),
+            // dnsmasq with a client that has no Ethernet (RFC 2390), one that sent no name, and temporary addresses.
+            (
+                "0 06-aa:bb:cc:dd:ee:ff 192.168.1.7 * *\n1795229810 3c:22:fb:10:20:30 192.168.1.8 * 01:3c:22:fb:10:20:30\n\
+                 duid 00:01:00:01:32:93:b6:df:ee:6b:a6:01:97:4c\n1795229810 T30466 fd77::2d * 00:04:11:22\n\
+                 1795229810 30466 fd77::2c tablet 00:03:00:01:02:00:00:00:77:02\n",
+                4,
+            ),
+            // odhcpd: an infinite lease, a prefix, a client without a name, and one whose name is not fit for DNS.
+            (
+                "# br-lan 00030001f4f26d010203 1 - -1 100 60 fd12:3456:0:10::/60\n\
+                 # br-lan 000100012c1122333c22fb102030 1a2b3c4d broken\\x20my phone 1767225600 65 128 fd12::65/128\n\
+                 # br-lan 3c:22:fb:10:20:30 ipv4 laptop 1767225600 c0a80166 32 192.168.1.102/32\n\
+                 192.168.1.102\tlaptop.lan\tlaptop\n# br-lan 0004aabb 7 guest 1767225600 0 128\n",
+                4,
+            ),
+        ] {
+            assert_eq!(unread(text), (0, 0), "{text}");
+            assert_eq!(entries(text).len(), hosts, "{text}");
+        }
     }
 }

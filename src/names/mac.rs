@@ -64,7 +64,7 @@ impl FromStr for Mac {
 }
 
 /// Whether the text is `least` to `most` hexadecimal digits; a sign, which number parsing would take, is none.
-fn is_hex(text: &str, least: usize, most: usize) -> bool {
+pub(super) fn is_hex(text: &str, least: usize, most: usize) -> bool {
     (least..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 

@@ -1,26 +1,43 @@
 //! The names of LAN hosts: addresses enter, the names that people and DHCP servers gave them leave.
 //!
-//! Sources in the order in which they are believed: the `host` sections of OpenWrt's `dhcp` configuration, leases,
-//! addresses with `*` in that configuration (they say less about a device than its own lease), and files such as
-//! /etc/ethers. [`Names::refresh`] asks the system for no more than each file's state and reads a file only when
-//! that has changed, so it may be called at every interval. A file that cannot be read keeps the names known from
-//! it; each trouble is logged when it comes and when it goes, not at each try.
+//! What people wrote is believed before what a client calls itself, and what is said of a MAC address before what is
+//! said of an IP address, which may be somebody else's tomorrow. From the first believed to the last:
+//!
+//! | | name | [`Belief`] |
+//! |---|---|---|
+//! | 1 | `host` sections of OpenWrt's `dhcp` configuration, by `mac` and `duid` | `Configured` |
+//! | 2 | files written by hand, such as /etc/ethers and dnsmasq's dhcp-hosts, by MAC address | `WrittenMac` |
+//! | 3 | the same two, by IP address | `WrittenAddr` |
+//! | 4 | leases, by MAC address | `LeaseMac` |
+//! | 5 | leases, by IP address | `LeaseAddr` |
+//! | 6 | `mac` with `*` in that configuration: they say less about a device than its own lease | `Pattern` |
+//! | 7 | the [`cache`] of earlier names, by MAC address, by IP address only without one | `Remembered` |
+//! | 8 | 3 and 5, when they are for another MAC address: a device behind a repeater, perhaps | `OtherMac` |
+//! | 9 | reverse DNS | `Resolved` |
+//!
+//! [`Names`] is 1 to 6 and 8, [`Directory`] is all of them. [`Names::refresh`] asks the system for no more than each
+//! file's state and reads a file only when that has changed, so it may be called at every interval. A file that cannot
+//! be read keeps the names known from it; each trouble, lines in no known format included, is logged when it comes and
+//! when it goes, not at each try.
 //!
 //! A DHCP client chooses its own name: names are bounded in number and length and free of control characters. They
 //! may hold quotes and backslashes, which the outputs escape.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::config::source;
+use crate::files::{self, Lines};
 
+pub mod cache;
+pub mod directory;
 pub mod leases;
 pub mod mac;
 pub mod table;
+pub mod unread;
 mod watched;
 
+pub use directory::Directory;
 pub use mac::Mac;
 use table::Table;
 use watched::{Outcome, Watched};
@@ -51,7 +68,7 @@ pub struct Sources {
     /// Files with leases, in any format that [`leases::parse`] knows. With none, the usual places of dnsmasq and
     /// odhcpd and those that `dhcp` names.
     pub leases: Vec<PathBuf>,
-    /// Files with names given by hand, believed last, in any of the same formats.
+    /// Files with names given by hand, in any of the same formats.
     pub hosts: Vec<PathBuf>,
 }
 
@@ -65,7 +82,39 @@ impl Default for Sources {
     }
 }
 
-/// The names of LAN hosts, as far as they are known.
+/// How a name became known; what comes first is believed first. See the table above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Belief {
+    /// From the `dhcp` configuration, by MAC address.
+    Configured,
+    /// From a file written by hand, by MAC address.
+    WrittenMac,
+    /// From a file written by hand or the configuration, by IP address.
+    WrittenAddr,
+    /// From a lease, by MAC address.
+    LeaseMac,
+    /// From a lease, by IP address.
+    LeaseAddr,
+    /// From the configuration, by a MAC address with `*` in it.
+    Pattern,
+    /// From no source that still gives it.
+    Remembered,
+    /// From a line that has the IP address, but another MAC address.
+    OtherMac,
+    /// From reverse DNS.
+    Resolved,
+}
+
+/// A name and where it is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found<'a> {
+    /// The name.
+    pub name: &'a str,
+    /// How much it is believed.
+    pub belief: Belief,
+}
+
+/// The names of LAN hosts in files, as far as they are known.
 #[derive(Debug)]
 pub struct Names {
     sources: Sources,
@@ -90,7 +139,7 @@ impl Names {
         let mut changed = false;
         let mut lease_files = None;
         for (file, uci) in std::iter::once((&mut self.dhcp, true))
-            .chain(self.leases.iter_mut().chain(&mut self.hosts).map(|file| (file, false)))
+            .chain(self.hosts.iter_mut().chain(&mut self.leases).map(|file| (file, false)))
         {
             let others = kept - file.table.entries();
             let room = MAX_ENTRIES.saturating_sub(others);
@@ -107,19 +156,41 @@ impl Names {
         changed
     }
 
-    /// The name of the host with this MAC address.
-    pub fn by_mac<'a>(&'a self, mac: &Mac) -> Option<&'a str> {
-        let listed = |files: &'a [Watched]| files.iter().find_map(|file| file.table.by_mac(mac));
-        (self.dhcp.table.by_mac(mac))
-            .or_else(|| listed(&self.leases))
-            .or_else(|| self.dhcp.table.by_pattern(mac))
-            .or_else(|| listed(&self.hosts))
+    /// The name of a client, by its MAC address, if that is known, and one of its IP addresses.
+    pub fn of(&self, mac: Option<&Mac>, addr: &IpAddr) -> Option<&str> {
+        self.find(mac, addr).map(|found| found.name)
     }
 
-    /// The name of the host with this IP address. A host without an entry for the address may still have one for
-    /// its MAC.
-    pub fn by_addr(&self, addr: &IpAddr) -> Option<&str> {
-        self.tables().find_map(|table| table.by_addr(addr))
+    /// The name of a client and how it is known. Without a MAC address, the one that a lease has for the address.
+    pub fn find<'a>(&'a self, mac: Option<&Mac>, addr: &IpAddr) -> Option<Found<'a>> {
+        let mac = mac.copied().or_else(|| self.mac_of(addr));
+        let found = |belief| move |name| Found { name, belief };
+        let by_mac = |table: &'a Table| table.by_mac(&mac?);
+        let mut other = None;
+        let mut by_addr = |table: &'a Table| {
+            let named = table.by_addr(addr)?;
+            if named.mac.is_none() || named.mac == mac {
+                return Some(&*named.name);
+            }
+            other = other.or(Some(&*named.name));
+            None
+        };
+        let dhcp = &self.dhcp.table;
+        let hosts = || self.hosts.iter().map(|file| &file.table);
+        let leases = || self.leases.iter().map(|file| &file.table);
+        None.or_else(|| by_mac(dhcp).map(found(Belief::Configured)))
+            .or_else(|| hosts().find_map(by_mac).map(found(Belief::WrittenMac)))
+            .or_else(|| by_addr(dhcp).map(found(Belief::WrittenAddr)))
+            .or_else(|| hosts().find_map(&mut by_addr).map(found(Belief::WrittenAddr)))
+            .or_else(|| leases().find_map(by_mac).map(found(Belief::LeaseMac)))
+            .or_else(|| leases().find_map(&mut by_addr).map(found(Belief::LeaseAddr)))
+            .or_else(|| mac.and_then(|mac| dhcp.by_pattern(&mac)).map(found(Belief::Pattern)))
+            .or_else(|| other.map(found(Belief::OtherMac)))
+    }
+
+    /// The MAC address that a lease or a file written by hand has for an IP address.
+    pub fn mac_of(&self, addr: &IpAddr) -> Option<Mac> {
+        self.tables().find_map(|table| table.by_addr(addr)?.mac)
     }
 
     /// How many names are known, patterns and addresses included.
@@ -133,7 +204,7 @@ impl Names {
     }
 
     fn tables(&self) -> impl Iterator<Item = &Table> {
-        std::iter::once(&self.dhcp).chain(&self.leases).chain(&self.hosts).map(|file| &file.table)
+        std::iter::once(&self.dhcp).chain(&self.hosts).chain(&self.leases).map(|file| &file.table)
     }
 
     /// Watches the lease files of the settings, or else the usual ones and those of `dhcp`; true if that changes
@@ -173,28 +244,11 @@ fn read_dhcp(path: &Path, room: usize, lease_files: &mut Option<Vec<PathBuf>>) -
 
 /// Reads a file of leases or hosts; a file that is not there names nobody.
 fn read(path: &Path, room: usize) -> Outcome {
-    let failed = |error: io::Error| format!("cannot read {}: {error}", path.display());
-    let metadata = match std::fs::metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Table::default(), None)),
-        Err(error) => return Err(failed(error)),
-    };
-    if !metadata.is_file() {
-        // Opening a named pipe would wait for a writer.
-        return Err(format!("cannot read {}: it is not a regular file", path.display()));
-    }
-    let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut bytes)).map_err(failed)?;
-    let cut = bytes.len() as u64 > MAX_SIZE;
-    if cut {
-        // Half a line could be a wrong one.
-        let last = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
-        bytes.truncate(last);
-    }
-    let table = Table::of_text(&String::from_utf8_lossy(&bytes), room);
-    let trouble = too_many(path, &table).or_else(|| {
-        cut.then(|| format!("{} is larger than {MAX_SIZE} bytes; what lies behind is left out", path.display()))
-    });
+    let read = files::read_lines(path, MAX_SIZE).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let Some(Lines { bytes, cut }) = read else { return Ok((Table::default(), None)) };
+    let (table, unread) = Table::of_text(&String::from_utf8_lossy(&bytes), room);
+    let long = || format!("{} is larger than {MAX_SIZE} bytes; what lies behind is left out", path.display());
+    let trouble = too_many(path, &table).or_else(|| cut.then(long)).or_else(|| unread.trouble(path));
     Ok((table, trouble))
 }
 
@@ -208,162 +262,4 @@ fn too_many(path: &Path, table: &Table) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-
-    /// A router's files in a directory of its own, gone when the test ends.
-    struct Router(PathBuf);
-
-    impl Router {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("gatemeter-names-{}-{name}", std::process::id()));
-            fs::create_dir_all(&path).unwrap();
-            Router(path)
-        }
-
-        fn write(&self, name: &str, text: &str) {
-            fs::write(self.0.join(name), text).unwrap();
-        }
-
-        /// Names from `dhcp`, the file `leases` and the file `ethers`.
-        fn names(&self) -> Names {
-            Names::new(Sources {
-                uci_dir: self.0.clone(),
-                leases: vec![self.0.join("leases")],
-                hosts: vec![self.0.join("ethers")],
-            })
-        }
-    }
-
-    impl Drop for Router {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
-    fn mac(text: &str) -> Mac {
-        text.parse().unwrap()
-    }
-
-    fn addr(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
-
-    const STATIC: &str = "config host\n\toption name 'nas'\n\toption mac '02:00:00:00:00:01'\n\
-                          config host\n\toption name 'camera'\n\toption mac '02:00:00:00:00:*'\n";
-
-    #[test]
-    fn the_configuration_comes_before_leases_and_leases_before_ethers() {
-        let router = Router::new("order");
-        router.write("dhcp", STATIC);
-        router.write("leases", "1 02:00:00:00:00:01 10.0.0.1 wrong *\n1 02:00:00:00:00:02 10.0.0.2 phone *\n");
-        router.write("ethers", "02:00:00:00:00:02 wrong\n02:00:00:00:00:03 wrong\n02:00:00:00:01:04 printer\n");
-        let mut names = router.names();
-        assert!(names.refresh());
-        assert_eq!(names.by_mac(&mac("02:00:00:00:00:01")), Some("nas"));
-        assert_eq!(names.by_mac(&mac("02:00:00:00:00:02")), Some("phone"));
-        assert_eq!(names.by_mac(&mac("02:00:00:00:00:03")), Some("camera"));
-        assert_eq!(names.by_mac(&mac("02:00:00:00:01:04")), Some("printer"));
-        assert_eq!(names.by_mac(&mac("02:00:00:00:01:05")), None);
-        assert_eq!(names.by_addr(&addr("10.0.0.2")), Some("phone"));
-        assert_eq!(names.by_addr(&addr("10.0.0.3")), None);
-    }
-
-    #[test]
-    fn a_new_static_lease_needs_no_restart() {
-        let router = Router::new("refresh");
-        let mut names = router.names();
-        assert!(!names.refresh());
-        router.write("dhcp", STATIC);
-        assert!(names.refresh());
-        assert_eq!(names.by_mac(&mac("02:00:00:00:00:01")), Some("nas"));
-        assert!(!names.refresh());
-        router.write("dhcp", &STATIC.replace("nas", "backup"));
-        assert!(names.refresh());
-        assert_eq!(names.by_mac(&mac("02:00:00:00:00:01")), Some("backup"));
-    }
-
-    #[test]
-    fn a_lease_renewed_under_the_same_name_changes_nothing() {
-        let router = Router::new("renewed");
-        router.write("leases", "1 02:00:00:00:00:02 10.0.0.2 phone *\n");
-        let mut names = router.names();
-        assert!(names.refresh());
-        router.write("leases", "1000 02:00:00:00:00:02 10.0.0.2 phone *\n");
-        assert!(!names.refresh());
-    }
-
-    #[test]
-    fn a_broken_configuration_keeps_the_names_known_before() {
-        let router = Router::new("broken");
-        router.write("dhcp", STATIC);
-        let mut names = router.names();
-        names.refresh();
-        router.write("dhcp", "config host 'never closed\n");
-        assert!(!names.refresh());
-        assert_eq!(names.by_mac(&mac("02:00:00:00:00:01")), Some("nas"));
-    }
-
-    #[test]
-    fn a_directory_in_place_of_a_file_is_no_crash() {
-        let router = Router::new("directory");
-        for name in ["dhcp", "leases", "ethers"] {
-            fs::create_dir(router.0.join(name)).unwrap();
-        }
-        assert!(!router.names().refresh());
-    }
-
-    #[test]
-    fn a_file_that_is_gone_takes_its_names_along() {
-        let router = Router::new("gone");
-        router.write("leases", "1 02:00:00:00:00:02 10.0.0.2 phone *\n");
-        let mut names = router.names();
-        names.refresh();
-        fs::remove_file(router.0.join("leases")).unwrap();
-        assert!(names.refresh());
-        assert_eq!(names.by_mac(&mac("02:00:00:00:00:02")), None);
-    }
-
-    #[test]
-    fn lease_files_named_in_the_configuration_are_read() {
-        let router = Router::new("leasefile");
-        let dhcp = |file: &str| format!("config dnsmasq\n\toption leasefile '{}/{file}'\n", router.0.display());
-        router.write("one", "1 02:00:00:00:00:01 10.0.0.1 one *\n");
-        router.write("two", "1 02:00:00:00:00:02 10.0.0.2 two *\n");
-        router.write("dhcp", &dhcp("one"));
-        let mut names = Names::new(Sources { uci_dir: router.0.clone(), leases: Vec::new(), hosts: Vec::new() });
-        assert!(names.refresh());
-        assert_eq!(names.by_addr(&addr("10.0.0.1")), Some("one"));
-        router.write("dhcp", &dhcp("./two"));
-        assert!(names.refresh());
-        assert_eq!(names.by_addr(&addr("10.0.0.1")), None);
-        assert_eq!(names.by_addr(&addr("10.0.0.2")), Some("two"));
-    }
-
-    #[test]
-    fn no_more_entries_are_kept_than_the_limit_for_all_files() {
-        let router = Router::new("many");
-        let line = |n: u32| format!("{} host{n}\n", std::net::Ipv4Addr::from(0x0a00_0000 + n));
-        router.write("leases", &(0..3000).map(line).collect::<String>());
-        router.write("ethers", &(2000..9000).map(line).collect::<String>());
-        let mut names = router.names();
-        assert!(names.refresh());
-        assert_eq!(names.tables().map(Table::entries).sum::<usize>(), MAX_ENTRIES);
-        assert_eq!(names.by_addr(&addr("10.0.11.183")), Some("host2999"));
-    }
-
-    #[test]
-    fn a_file_past_the_size_limit_is_read_up_to_its_last_whole_line() {
-        let router = Router::new("large");
-        let mut text = String::from("10.0.0.1 first\n");
-        text += &"#".repeat(MAX_SIZE as usize - text.len() - 20);
-        text += "\n10.0.0.2 second\n10.0.0.3 cut\n";
-        router.write("ethers", &text);
-        let mut names = router.names();
-        names.refresh();
-        assert_eq!(names.by_addr(&addr("10.0.0.1")), Some("first"));
-        assert_eq!(names.by_addr(&addr("10.0.0.2")), Some("second"));
-        assert_eq!(names.by_addr(&addr("10.0.0.3")), None);
-    }
-}
+mod tests;

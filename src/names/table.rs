@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::leases::{self, Entry};
-use super::mac::Mac;
+use super::mac::{self, Mac};
+use super::unread::Unread;
 use crate::config::uci::{Package, Section, Value};
 
 /// Longest name that is kept, in bytes; what is longer is cut.
@@ -15,23 +16,33 @@ pub const MAX_NAME: usize = 255;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Table {
     by_mac: BTreeMap<Mac, Arc<str>>,
-    by_addr: BTreeMap<IpAddr, Arc<str>>,
+    by_addr: BTreeMap<IpAddr, Named>,
     /// MAC addresses with `*` for some of their bytes.
     patterns: Vec<([Option<u8>; 6], Arc<str>)>,
     /// Whether names were left out because the table was full.
     full: bool,
 }
 
+/// The name of an address.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The name.
+    pub name: Arc<str>,
+    /// Who has the address, if the same line says so. Only for IPv4: the MAC address in a DUID may be that of another
+    /// interface of the same host.
+    pub mac: Option<Mac>,
+}
+
 impl Table {
-    /// The names in a file of leases or hosts, `room` entries at most.
-    pub fn of_text(text: &str, room: usize) -> Self {
+    /// The names in a file of leases or hosts, `room` entries at most, and the lines that were left out.
+    pub fn of_text(text: &str, room: usize) -> (Self, Unread) {
         let mut table = Table::default();
-        leases::parse(text, |Entry { mac, addr, name }| {
+        let unread = leases::parse(text, |Entry { mac, addr, name }| {
             if let Some(name) = name.and_then(clean) {
                 table.add(mac, addr, &name, room);
             }
         });
-        table
+        (table, unread)
     }
 
     /// The names in OpenWrt's `dhcp` configuration, `room` entries at most: the sections of type `host` that have a
@@ -79,8 +90,8 @@ impl Table {
     }
 
     /// The name of an IP address.
-    pub fn by_addr(&self, addr: &IpAddr) -> Option<&str> {
-        self.by_addr.get(addr).map(|name| &**name)
+    pub fn by_addr(&self, addr: &IpAddr) -> Option<&Named> {
+        self.by_addr.get(addr)
     }
 
     fn add(&mut self, mac: Option<Mac>, addr: Option<IpAddr>, name: &Arc<str>, room: usize) {
@@ -94,7 +105,8 @@ impl Table {
             && !self.by_addr.contains_key(&addr)
             && self.has_room(room)
         {
-            self.by_addr.insert(addr, Arc::clone(name));
+            let mac = mac.filter(|_| addr.is_ipv4());
+            self.by_addr.insert(addr, Named { name: Arc::clone(name), mac });
         }
     }
 
@@ -104,7 +116,7 @@ impl Table {
         for byte in &mut pattern {
             *byte = match groups.next() {
                 Some("*") => None,
-                Some(group) if group.len() <= 2 => match u8::from_str_radix(group, 16) {
+                Some(group) if mac::is_hex(group, 1, 2) => match u8::from_str_radix(group, 16) {
                     Ok(byte) => Some(byte),
                     Err(_) => return,
                 },
@@ -137,7 +149,7 @@ fn words<'a>(section: &'a Section, option: &str) -> impl Iterator<Item = &'a str
 
 /// A name fit to be kept: hosts choose their own names, so control characters (terminal escapes in a log) are
 /// replaced and the length is bounded. `*`, `-` and `#`, which the servers write for no name, are none.
-fn clean(name: &str) -> Option<Arc<str>> {
+pub fn clean(name: &str) -> Option<Arc<str>> {
     if matches!(name, "" | "*" | "-" | "#") {
         return None;
     }
@@ -161,8 +173,16 @@ mod tests {
         Table::of_dhcp(&uci::parse("dhcp", text.as_bytes()).unwrap(), 100)
     }
 
+    fn of_text(text: &str, room: usize) -> Table {
+        Table::of_text(text, room).0
+    }
+
     fn mac(text: &str) -> Mac {
         text.parse().unwrap()
+    }
+
+    fn by_addr<'a>(table: &'a Table, addr: &str) -> Option<&'a str> {
+        table.by_addr(&addr.parse().unwrap()).map(|named| &*named.name)
     }
 
     #[test]
@@ -175,7 +195,7 @@ mod tests {
         );
         assert_eq!(table.by_mac(&mac("3c:22:fb:10:20:30")), Some("nas"));
         assert_eq!(table.by_mac(&mac("3c:22:fb:10:20:31")), Some("nas"));
-        assert_eq!(table.by_addr(&"192.168.1.20".parse().unwrap()), Some("nas"));
+        assert_eq!(by_addr(&table, "192.168.1.20"), Some("nas"));
         assert_eq!(table.by_mac(&mac("b8:27:eb:aa:bb:cc")), Some("tv"));
         assert_eq!(table.by_mac(&mac("b8:27:eb:aa:bb:cd")), Some("tv"));
         assert_eq!(table.by_mac(&mac("f4:f2:6d:01:02:03")), Some("tv"));
@@ -207,23 +227,23 @@ mod tests {
 
     #[test]
     fn the_first_of_two_names_holds() {
-        let table = Table::of_text("192.168.1.1 one\n192.168.1.1 two\n", 100);
-        assert_eq!(table.by_addr(&"192.168.1.1".parse().unwrap()), Some("one"));
+        let table = of_text("192.168.1.1 one\n192.168.1.1 two\n", 100);
+        assert_eq!(by_addr(&table, "192.168.1.1"), Some("one"));
     }
 
     #[test]
     fn a_full_table_keeps_what_it_has_and_says_so() {
-        let table = Table::of_text("192.168.1.1 a\n192.168.1.2 b\n192.168.1.1 again\n192.168.1.3 c\n", 2);
+        let table = of_text("192.168.1.1 a\n192.168.1.2 b\n192.168.1.1 again\n192.168.1.3 c\n", 2);
         assert_eq!((table.entries(), table.is_full()), (2, true));
-        assert!(!Table::of_text("192.168.1.1 a\n192.168.1.1 again\n", 1).is_full());
+        assert!(!of_text("192.168.1.1 a\n192.168.1.1 again\n", 1).is_full());
     }
 
     #[test]
     fn a_hostile_name_is_cut_and_loses_its_control_characters() {
         let text = format!("192.168.1.1 \u{1b}[31m\"{{}}\\\u{7f}\n192.168.1.2 {}\n", "é".repeat(200));
-        let table = Table::of_text(&text, 100);
-        assert_eq!(table.by_addr(&"192.168.1.1".parse().unwrap()), Some("\u{fffd}[31m\"{}\\\u{fffd}"));
-        assert_eq!(table.by_addr(&"192.168.1.2".parse().unwrap()), Some("é".repeat(127).as_str()));
+        let table = of_text(&text, 100);
+        assert_eq!(by_addr(&table, "192.168.1.1"), Some("\u{fffd}[31m\"{}\\\u{fffd}"));
+        assert_eq!(by_addr(&table, "192.168.1.2"), Some("é".repeat(127).as_str()));
     }
 
     #[test]

@@ -6,6 +6,9 @@
 //! linux/rtnetlink.h, linux/netfilter/nfnetlink.h.
 
 pub mod build;
+pub mod conntrack;
+pub mod neighbour;
+pub mod nftables;
 pub mod route;
 pub mod socket;
 pub mod tc;

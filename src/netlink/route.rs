@@ -213,7 +213,8 @@ fn tail(body: &[u8], fixed: usize) -> Result<&[u8], Malformed> {
     slice(body, fixed, body.len().saturating_sub(fixed), "message attributes")
 }
 
-fn ip(family: u8, value: &[u8]) -> Result<Option<IpAddr>, Malformed> {
+/// The address in an attribute; nothing for a family without IP addresses.
+pub(super) fn ip(family: u8, value: &[u8]) -> Result<Option<IpAddr>, Malformed> {
     match i32::from(family) {
         libc::AF_INET => take::<4>(value, 0, "IPv4 address").map(|bytes| Some(IpAddr::from(bytes))),
         libc::AF_INET6 => take::<16>(value, 0, "IPv6 address").map(|bytes| Some(IpAddr::from(bytes))),

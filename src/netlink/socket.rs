@@ -35,26 +35,6 @@ impl RouteSocket {
         Ok(RouteSocket { events })
     }
 
-    /// Lists a subject completely, calling `each` for every entry; starts over if a change gets in between, so `each`
-    /// may see an entry twice.
-    pub async fn list(&mut self, subject: Subject, mut each: impl FnMut(Event)) -> Result<()> {
-        let failed = |source| Error::io(format!("list {subject:?} by netlink"), source);
-        // Each fixed part is all zeroes (any family, any interface) and as long as its struct; see route.rs.
-        let (kind, fixed): (u16, &[u8]) = match subject {
-            Subject::Links => (libc::RTM_GETLINK, &[0; 16]),
-            Subject::Addresses => (libc::RTM_GETADDR, &[0; 8]),
-            Subject::Routes => (libc::RTM_GETROUTE, &[0; 12]),
-        };
-        let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
-        let request = |sequence| super::request(kind, flags, sequence, fixed);
-        let mut requests = Requests::open(libc::NETLINK_ROUTE).map_err(failed)?;
-        let each = |message: &super::Message<'_>| {
-            route::decode(message)?.into_iter().for_each(&mut each);
-            Ok(())
-        };
-        requests.dump_whole(request, || {}, each).await.map_err(failed)
-    }
-
     /// Waits for changes and calls `each` for those of one datagram. Safe to be dropped while it waits.
     pub async fn wait(&mut self, mut each: impl FnMut(Event)) -> Result<(), Overrun> {
         self.events.readable().await.map_err(|_| Overrun)?;
@@ -69,6 +49,26 @@ impl RouteSocket {
     }
 }
 
+/// Lists a subject completely, calling `each` for every entry; starts over if a change gets in between, so `each` may
+/// see an entry twice.
+pub async fn list(subject: Subject, mut each: impl FnMut(Event)) -> Result<()> {
+    let failed = |source| Error::io(format!("list {subject:?} by netlink"), source);
+    // Each fixed part is all zeroes (any family, any interface) and as long as its struct; see route.rs.
+    let (kind, fixed): (u16, &[u8]) = match subject {
+        Subject::Links => (libc::RTM_GETLINK, &[0; 16]),
+        Subject::Addresses => (libc::RTM_GETADDR, &[0; 8]),
+        Subject::Routes => (libc::RTM_GETROUTE, &[0; 12]),
+    };
+    let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
+    let request = |sequence| super::request(kind, flags, sequence, fixed);
+    let mut requests = Requests::open(libc::NETLINK_ROUTE).map_err(failed)?;
+    let each = |message: &super::Message<'_>| {
+        route::decode(message)?.into_iter().for_each(&mut each);
+        Ok(())
+    };
+    requests.dump_whole(request, || {}, each).await.map_err(failed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,7 +76,6 @@ mod tests {
     #[test]
     fn the_loopback_interface_and_its_address_are_listed() {
         smol::block_on(async {
-            let mut socket = RouteSocket::open().unwrap();
             let mut loopback = None;
             let each = |event| {
                 if let Event::Link(link) = event
@@ -85,15 +84,15 @@ mod tests {
                     loopback = Some((link.ifindex, link.name));
                 }
             };
-            socket.list(Subject::Links, each).await.unwrap();
+            list(Subject::Links, each).await.unwrap();
             assert_eq!(loopback, Some((1, "lo".to_owned())));
             let mut found = false;
             let each = |event| {
                 found |= matches!(event, Event::Address(a) if a.addr.is_loopback() && a.ifindex == 1);
             };
-            socket.list(Subject::Addresses, each).await.unwrap();
+            list(Subject::Addresses, each).await.unwrap();
             assert!(found);
-            socket.list(Subject::Routes, |_| {}).await.unwrap();
+            list(Subject::Routes, |_| {}).await.unwrap();
         });
     }
 }

@@ -190,6 +190,11 @@ impl Events {
         Ok(Events { socket: Async::new_nonblocking(fd)?, buf: vec![0; DATAGRAM_BYTES] })
     }
 
+    /// Has the kernel drop events that `filter` does not let pass.
+    pub fn filter(&self, filter: &[libc::sock_filter]) -> io::Result<()> {
+        sys::attach_filter(self.socket.get_ref(), filter)
+    }
+
     /// Waits until there are events. Safe to be dropped while it waits.
     pub async fn readable(&self) -> io::Result<()> {
         self.socket.readable().await

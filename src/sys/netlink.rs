@@ -46,6 +46,20 @@ pub fn set_flag(fd: &impl AsRawFd, option: libc::c_int) {
     unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_NETLINK, option, (&raw const on).cast(), length) };
 }
 
+/// Has the kernel drop what `filter` does not let pass before it takes room in the socket (SO_ATTACH_FILTER).
+pub fn attach_filter(fd: &impl AsRawFd, filter: &[libc::sock_filter]) -> io::Result<()> {
+    let length = u16::try_from(filter.len()).map_err(io::Error::other)?;
+    // The kernel only reads what `filter` points at.
+    let program = libc::sock_fprog { len: length, filter: filter.as_ptr().cast_mut() };
+    let size = size_of::<libc::sock_fprog>() as libc::socklen_t;
+    // SAFETY: `fd` is open for the call; `program` is a live sock_fprog of the size given, and points at as many live
+    // instructions as it says, which the kernel copies.
+    let result = unsafe {
+        libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, (&raw const program).cast(), size)
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Sends one request to the kernel.
 pub fn send(fd: &impl AsRawFd, message: &[u8]) -> io::Result<()> {
     // SAFETY: `fd` is borrowed, so it stays open during the call; `message` is a live slice of the length given.

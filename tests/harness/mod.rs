@@ -27,6 +27,8 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use gatemeter::collectors::ALL;
+
 use crate::lab::process::{self, Background, Output};
 use crate::lab::{Lab, Node};
 
@@ -119,7 +121,8 @@ impl<'a> Setup<'a> {
         process::run(command, "", PATIENCE).unwrap_or_else(|e| panic!("{e}"))
     }
 
-    /// Starts the daemon and waits until it has something to show: its text file, and over HTTP if `-e` is given.
+    /// Starts the daemon and waits until every collector that the flags leave on has something to show, if only that it
+    /// fails: in the text file, and over HTTP if `-e` is given.
     pub fn start(&self) -> Daemon<'a> {
         let mut daemon = self.start_unready();
         if let Err(e) = daemon.wait_until_ready() {
@@ -186,6 +189,19 @@ impl<'a> Setup<'a> {
         }
         let port = self.value_of("-p").map_or(9999, |port| port.parse().unwrap());
         Some((Ipv4Addr::LOCALHOST, port).into())
+    }
+
+    /// A page counts as complete once every collector that is to run has said how it is.
+    fn complete(&self, page: &str) -> Result<(), String> {
+        let chosen = |name: &str| match self.value_of("--collectors") {
+            Some(names) => names.split(',').any(|chosen| chosen.trim() == name),
+            None => !self.flags.contains(&format!("{name}.enabled=0")),
+        };
+        let silent = |name: &&str| !page.contains(&format!("gatemeter_collector_up{{collector=\"{name}\"}}"));
+        match ALL.iter().map(|row| row.name).filter(|name| chosen(name)).find(silent) {
+            Some(name) => Err(format!("{name} has not reported yet")),
+            None => Ok(()),
+        }
     }
 
     fn value_of(&self, flag: &str) -> Option<&str> {
@@ -305,6 +321,7 @@ impl<'a> Daemon<'a> {
                 return Some(Err(format!("ended at once: {status}")));
             }
             let file_wanted = self.setup.value_of("--textfile") != Some("none");
+            let complete = |page: String| self.setup.complete(&page);
             let file = if file_wanted { self.textfile().and_then(complete) } else { Ok(()) };
             let http = if self.setup.http().is_some() { self.page().and_then(complete) } else { Ok(()) };
             match file.and(http) {
@@ -325,14 +342,6 @@ impl Drop for Daemon<'_> {
             eprintln!("{}", self.setup.report());
         }
     }
-}
-
-/// A page counts as complete once some collector has said how it is.
-fn complete(page: String) -> Result<(), String> {
-    if page.contains("gatemeter_collector_up{") {
-        return Ok(());
-    }
-    Err("no collector has reported yet".to_owned())
 }
 
 /// The program under test: cargo names it to integration tests; the demo finds it beside its own directory.

@@ -44,13 +44,13 @@ use self::plan::{Attachment, Plan, Problem};
 use self::settings::Settings;
 use self::state::Hosts;
 use self::tables::{Tables, Uncounted};
-use super::{Collector, Finding, LocalFuture, Reload, Row};
+use super::{Collector, Finding, LocalFuture, Reload, Row, interfaces};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::lan::Interfaces;
 use crate::metrics::{LabelSet, Page};
 use crate::names::{Mac, Names};
-use crate::netlink::socket::{RouteSocket, Subject};
+use crate::netlink::socket::RouteSocket;
 use crate::sys::caps::{self, Capability};
 use crate::sys::interfaces::interfaces;
 use crate::sys::limits;
@@ -136,8 +136,8 @@ impl Traffic {
     }
 
     async fn list_interfaces(&mut self) -> Result<()> {
-        if let Some(Open::Accounting { route, .. }) = &mut self.open {
-            self.interfaces = list(route).await?;
+        if matches!(self.open, Some(Open::Accounting { .. })) {
+            self.interfaces = interfaces::now().await?;
             self.overrun = false;
             self.unsettled = true;
         }
@@ -280,7 +280,7 @@ impl Traffic {
         self.rows.clear();
         for (key, counters) in self.hosts.iter() {
             let mac = Mac(key.mac);
-            let name = self.names.by_mac(&mac).or_else(|| self.names.by_addr(&key.addr));
+            let name = self.names.of(Some(&mac), &key.addr);
             unknown += u64::from(name.is_none());
             if name.is_none() && !self.settings.unknown_hosts {
                 continue;
@@ -461,7 +461,7 @@ fn check(config: &Config) -> Vec<Finding> {
     };
     let mut findings = doctor::findings(settings.pin_dir.as_deref());
     let mut traffic = Traffic::new(settings);
-    match smol::block_on(interfaces_now()) {
+    match smol::block_on(interfaces::now()) {
         Ok(interfaces) => traffic.interfaces = interfaces,
         Err(error) => {
             findings.push(Finding::broken(error.to_string()));
@@ -486,17 +486,4 @@ fn check(config: &Config) -> Vec<Finding> {
         _ => Finding::ok(format!("{known} host names are known")),
     });
     findings
-}
-
-async fn interfaces_now() -> Result<Interfaces> {
-    list(&mut RouteSocket::open()?).await
-}
-
-/// All interfaces, addresses and default routes there are now.
-async fn list(route: &mut RouteSocket) -> Result<Interfaces> {
-    let mut interfaces = Interfaces::default();
-    for subject in [Subject::Links, Subject::Addresses, Subject::Routes] {
-        route.list(subject, |event| _ = interfaces.apply(event)).await?;
-    }
-    Ok(interfaces)
 }
