@@ -4,7 +4,6 @@
 //! outlive the process, so that counting goes on while the daemon is away, and the next one takes over each link
 //! without a packet lost or counted twice.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
@@ -19,6 +18,7 @@ use super::programs::{Programs, possible_cpus};
 use super::refusal;
 use super::tables::Tables;
 use crate::error::{Error, Result};
+use crate::sorted::Sorted;
 use crate::sys::bpf::{self, Map};
 use crate::sys::interfaces::{interfaces, is_ethernet};
 
@@ -69,7 +69,7 @@ pub struct Accounting {
     loaded: [OwnedFd; 2],
     tables: Tables,
     configuration: Configuration,
-    attached: BTreeMap<u32, Attached>,
+    attached: Sorted<u32, Attached>,
     /// One daemon per network namespace: ends with the process, whatever happens to it.
     _single: UnixListener,
     /// Last, because it holds the lock.
@@ -113,7 +113,7 @@ impl Accounting {
             programs,
             loaded,
             configuration,
-            attached: BTreeMap::new(),
+            attached: Sorted::default(),
             _single: single,
             pins,
         })
@@ -361,7 +361,7 @@ impl Drop for Accounting {
         if self.pins.is_some() {
             return;
         }
-        for (ifindex, attached) in &self.attached {
+        for (ifindex, attached) in self.attached.iter() {
             if attached.hook == Hook::Clsact {
                 let _ = remove_filters(*ifindex, attached.qdisc);
             }
