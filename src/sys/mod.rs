@@ -2,7 +2,7 @@
 //!
 //! | file | system calls | why not through a library |
 //! |---|---|---|
-//! | `bpf` | `bpf` | aya weighs 240 kB on MIPS, and offers no batch reads, no map sizes and no link by interface index |
+//! | `bpf` | `bpf` | aya takes 400 kB on MIPS, and offers no batch reads, no map sizes and no link by interface index |
 //! | `caps` | `capget`, `capset`, `prctl` | to drop privileges after start; std has nothing for it |
 //! | `fs` | `statfs`, `mount`, `flock` | to find or mount the BPF file system, and to lock what is pinned on it |
 //! | `interfaces` | `if_nameindex`, `ioctl` | names and kinds of interfaces where no netlink socket is open |

@@ -170,3 +170,32 @@ fn the_verifier_is_done_after_a_few_ten_thousand_instructions() {
         assert!(verified.trim().parse::<u32>().unwrap() < 30_000, "{verified}");
     }
 }
+
+#[test]
+fn the_verifier_says_what_it_refuses() {
+    // exit without an answer in r0 (linux/bpf.h).
+    let program = [0x95, 0, 0, 0, 0, 0, 0, 0];
+    let mut log = vec![0; 4096];
+    let refused = gatemeter::sys::bpf::load_classifier("wrong", c"Dual MIT/GPL", &program, &mut log).unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::EACCES), "{refused}");
+    let log = String::from_utf8_lossy(&log);
+    assert!(log.contains("R0 !read_ok"), "{log}");
+}
+
+#[test]
+fn maps_and_programs_go_by_their_names_in_the_kernel() {
+    net::enter_namespaces();
+    let accounting = open(16, None, Attach::Auto);
+    for (direction, name) in [(Direction::In, PROGRAM_IN), (Direction::Out, PROGRAM_OUT)] {
+        let fd = accounting.program(direction).as_raw_fd();
+        let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap();
+        let id = text.lines().find_map(|line| line.strip_prefix("prog_id:")).unwrap().trim().to_owned();
+        let shown = net::run(&format!("bpftool prog show id {id}"));
+        assert!(shown.contains(&format!("sched_cls  name {name}")), "{shown}");
+        for map in shown.split_once("map_ids ").unwrap().1.split([',', ' ', '\n']).take_while(|id| !id.is_empty()) {
+            let map = net::run(&format!("bpftool map show id {map}"));
+            let named = [HOSTS4_NAME, HOSTS6_NAME, UNCOUNTED_NAME, CONFIG_NAME].iter().any(|name| map.contains(name));
+            assert!(named, "{map}");
+        }
+    }
+}

@@ -108,3 +108,45 @@ fn patiently(mut load: impl FnMut() -> io::Result<OwnedFd>) -> io::Result<OwnedF
     }
     load()
 }
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "a wrong index fails the test")]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    fn error(number: i32) -> io::Result<OwnedFd> {
+        Err(io::Error::from_raw_os_error(number))
+    }
+
+    #[test]
+    fn a_refused_program_is_told_with_the_whole_log_and_the_first_reason() {
+        let said = "x".repeat(100_000) + "R1 is no pointer";
+        let verifier = |log: &mut [u8]| {
+            let length = log.len().min(said.len());
+            log[..length].copy_from_slice(&said.as_bytes()[..length]);
+            if log.is_empty() || log.len() > said.len() { error(libc::EINVAL) } else { error(libc::ENOSPC) }
+        };
+        let (why, log) = load_or_explain(verifier).unwrap_err();
+        assert_eq!(why.raw_os_error(), Some(libc::EINVAL));
+        assert_eq!(log, said);
+    }
+
+    #[test]
+    fn a_refusal_without_a_log_stays_what_it_is() {
+        let (why, log) = load_or_explain(|_| error(libc::EPERM)).unwrap_err();
+        assert_eq!((why.raw_os_error(), log.as_str()), (Some(libc::EPERM), ""));
+    }
+
+    #[test]
+    fn a_verifier_that_a_signal_interrupts_is_asked_again() {
+        let tries = Cell::new(0);
+        let interrupted = |_: &mut [u8]| {
+            tries.set(tries.get() + 1);
+            if tries.get() < 4 { error(libc::EAGAIN) } else { Ok(std::fs::File::open("/dev/null")?.into()) }
+        };
+        load_or_explain(interrupted).unwrap();
+        assert_eq!(tries.get(), 4);
+    }
+}
