@@ -43,7 +43,9 @@ impl Interfaces {
                 self.default_routes.retain(|route| !route.ifindexes.contains(&ifindex));
                 self.links.remove(&ifindex).is_some()
             }
-            Event::Address(address) => self.addresses.len() < MAX_ADDRESSES && self.addresses.insert(address, ()),
+            Event::Address(address) => {
+                self.addresses.len() < MAX_ADDRESSES && self.addresses.insert(address, ()).is_none()
+            }
             Event::AddressGone(address) => self.addresses.remove(&address).is_some(),
             Event::DefaultRoute(route) => {
                 if self.default_routes.contains(&route) || self.default_routes.len() >= MAX_ROUTES {
