@@ -1,6 +1,6 @@
 //! Tells the program what it was built for and from, and which kernel object it embeds: the committed one of the
 //! target's byte order, or the one under `GATEMETER_BPF_OBJECT_DIR`, which lets the tests run on objects that were
-//! rebuilt by another toolchain.
+//! rebuilt by another toolchain. Leaves out of a MIPS program what only debuggers read.
 
 use std::env;
 use std::path::PathBuf;
@@ -22,4 +22,12 @@ fn main() {
     println!("cargo::rerun-if-changed={}", object.display());
     println!("cargo::rustc-env=GATEMETER_BPF_OBJECT={}", object.display());
     println!("cargo::rustc-env=GATEMETER_BPF_DIR={}", dir.display());
+
+    // On MIPS every function gets a record for debuggers (.pdr) that is not loaded and that stripping spares: a tenth
+    // of the file.
+    if env::var("CARGO_CFG_TARGET_ARCH").as_deref() == Ok("mips") {
+        let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
+        println!("cargo::rerun-if-changed=mips.ld");
+        println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", root.join("mips.ld").display());
+    }
 }

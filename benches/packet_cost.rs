@@ -20,7 +20,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use etherparse::PacketBuilder;
 use gatemeter::collectors::traffic::codec::Rules;
 use gatemeter::collectors::traffic::loader::{Accounting, Attach, Direction, Settings};
-use gatemeter::sys::bpf::{Map, TCX_EGRESS, TCX_INGRESS, tcx_attach};
+use gatemeter::sys::bpf::{Map, TCX_EGRESS, TCX_INGRESS, possible_cpus, tcx_attach};
 
 const PACKETS: usize = 200_000;
 const ROUNDS: usize = 7;
@@ -135,7 +135,7 @@ impl Veth {
         accounting.attach(self.lan, "lan0", &rules).unwrap_or_else(|error| panic!("{error}"));
         let sender = if direction == Direction::In { &self.from_lan } else { &self.to_lan };
         sender.send_all(known.iter().map(|frame| &frame[..]));
-        self.measure(accounting.program(direction).unwrap(), direction, frames)
+        self.measure(accounting.program(direction), direction, frames)
     }
 
     fn measure<'a>(
@@ -193,7 +193,7 @@ fn sketch(direction: Direction, frames: &[Vec<u8>]) -> (OwnedFd, Map) {
     let at: i16 = if direction == Direction::In { 26 } else { 30 };
     let table = bpf::map(PERCPU_HASH, 4, 32, 1024, 0);
     let fd = table.as_raw_fd();
-    let cpus = aya::util::nr_cpus().unwrap();
+    let cpus = possible_cpus().unwrap();
     let map = Map::new(table, cpus).unwrap();
     let offset = at as usize;
     for frame in frames {

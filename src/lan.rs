@@ -2,11 +2,11 @@
 //!
 //! [`Interfaces`] is a plain table: it opens no socket. Collectors ask it which interfaces are the LAN's.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::net::Cidr;
 use crate::netlink::route::{Address, DefaultRoute, Event, Link};
+use crate::sorted::Sorted;
 
 /// Interfaces beyond this number are not looked at; a router has tens.
 const MAX_LINKS: usize = 4096;
@@ -18,8 +18,8 @@ const MAX_ROUTES: usize = 1024;
 /// The interfaces of this machine with their addresses, and where its default routes go.
 #[derive(Debug, Default)]
 pub struct Interfaces {
-    links: BTreeMap<u32, Link>,
-    addresses: BTreeSet<Address>,
+    links: Sorted<u32, Link>,
+    addresses: Sorted<Address, ()>,
     default_routes: Vec<DefaultRoute>,
 }
 
@@ -39,12 +39,14 @@ impl Interfaces {
             Event::LinkGone { ifindex } => {
                 // The kernel announces the addresses and routes that go with a link, but a lost event must not leave
                 // an address behind on an index that may be used again.
-                self.addresses.retain(|address| address.ifindex != ifindex);
+                self.addresses.retain(|address, ()| address.ifindex != ifindex);
                 self.default_routes.retain(|route| !route.ifindexes.contains(&ifindex));
                 self.links.remove(&ifindex).is_some()
             }
-            Event::Address(address) => self.addresses.len() < MAX_ADDRESSES && self.addresses.insert(address),
-            Event::AddressGone(address) => self.addresses.remove(&address),
+            Event::Address(address) => {
+                self.addresses.len() < MAX_ADDRESSES && self.addresses.insert(address, ()).is_none()
+            }
+            Event::AddressGone(address) => self.addresses.remove(&address).is_some(),
             Event::DefaultRoute(route) => {
                 if self.default_routes.contains(&route) || self.default_routes.len() >= MAX_ROUTES {
                     return false;
@@ -72,12 +74,12 @@ impl Interfaces {
 
     /// Every address of this machine.
     pub fn addresses(&self) -> impl Iterator<Item = &Address> {
-        self.addresses.iter()
+        self.addresses.keys()
     }
 
     /// The addresses of one interface.
     pub fn addresses_of(&self, ifindex: u32) -> impl Iterator<Item = &Address> {
-        self.addresses.iter().filter(move |address| address.ifindex == ifindex)
+        self.addresses.keys().filter(move |address| address.ifindex == ifindex)
     }
 
     /// Whether a default route leaves through this interface, or through one stacked on it.

@@ -14,6 +14,8 @@ pub mod bytes;
 
 pub mod net;
 
+pub mod sorted;
+
 pub mod files;
 
 pub mod cli;

@@ -30,7 +30,7 @@ pub fn install(format: LogFormat, level: LevelFilter) {
 /// Whether a line is for the user. What libraries tell below a warning is about their inner life, and the event loop
 /// tells of every wake-up.
 fn is_wanted(metadata: &Metadata<'_>) -> bool {
-    let from_library = ["async_io", "polling", "aya"].iter().any(|library| metadata.target().starts_with(library));
+    let from_library = ["async_io", "polling"].iter().any(|library| metadata.target().starts_with(library));
     !from_library || metadata.level() <= Level::Warn
 }
 

@@ -9,7 +9,6 @@ pub mod self_metrics;
 pub mod textfiles;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -29,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::logger::{self, DAEMON};
 use crate::metrics::store::Store;
 use crate::outputs::http::{self, Server};
+use crate::sorted::Sorted;
 use crate::supervisor::{self, Shared, Status};
 use crate::sys::caps::{self, Capability};
 use crate::sys::signals::{self, Signal};
@@ -134,7 +134,7 @@ struct Daemon<'a> {
     shared: Rc<Shared>,
     pages: Rc<Pages>,
     changed: Receiver<()>,
-    running: BTreeMap<&'static str, Running>,
+    running: Sorted<&'static str, Running>,
     files: Rc<RefCell<TextFiles>>,
     writer: Option<Task<()>>,
     http: Option<Http>,
@@ -156,7 +156,7 @@ impl<'a> Daemon<'a> {
         let statuses = ALL.iter().map(|row| Status::new(row.name)).collect();
         let pages = Rc::new(Pages::new(shared.clone(), statuses));
         let files = Rc::new(RefCell::new(TextFiles::new(pages.clone())));
-        let running = BTreeMap::new();
+        let running = Sorted::default();
         Daemon { executor, args, plan, shared, pages, changed, running, files, writer: None, http: None }
     }
 
@@ -187,14 +187,14 @@ impl<'a> Daemon<'a> {
                 status.up.set(false);
                 *status.trouble.borrow_mut() = None;
             }
-            if self.running.remove(row.name).is_some() {
+            if self.running.remove(&row.name).is_some() {
                 log::info!(target: row.name, "turned off");
                 self.shared.store.withdraw(row.name);
                 (self.shared.changed)();
             }
         }
         for row in rows {
-            if self.running.contains_key(row.name) {
+            if self.running.contains_key(&row.name) {
                 continue;
             }
             let Some(status) = self.status(row.name) else { continue };

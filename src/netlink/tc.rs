@@ -1,12 +1,14 @@
-//! Traffic control over rtnetlink, as far as aya does not offer it: listing the filters of an interface, and removing a
-//! clsact qdisc (linux/rtnetlink.h, linux/pkt_sched.h, linux/pkt_cls.h).
+//! Traffic control over rtnetlink: the clsact qdisc of an interface, and filters that are classifiers
+//! (linux/rtnetlink.h, linux/pkt_sched.h, linux/pkt_cls.h).
 
 use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 
-use super::{Message, attributes, error_number, messages, text};
+use super::build::Datagram;
+use super::transport::Requests;
+use super::{known, request, text};
 use crate::bytes::{ne32, slice};
 use crate::error::Malformed;
-use crate::sys::netlink as sys;
 
 /// Parent of the filters that see packets coming in (TC_H_CLSACT, TC_H_MIN_INGRESS).
 pub const INGRESS: u32 = 0xffff_fff2;
@@ -19,10 +21,11 @@ const CLSACT_HANDLE: u32 = 0xffff_0000;
 const TCMSG_BYTES: usize = 20;
 const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
+const TCA_BPF_FD: u16 = 6;
 const TCA_BPF_NAME: u16 = 7;
-
-/// Room for one datagram; the kernel sends dumps in pieces of at most 32 KiB.
-const DATAGRAM_BYTES: usize = 32 * 1024;
+const TCA_BPF_FLAGS: u16 = 8;
+/// The program's own verdict counts (TCA_BPF_FLAG_ACT_DIRECT).
+const DIRECT_ACTION: u32 = 1;
 
 /// One filter of an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,12 +40,36 @@ pub struct Filter {
     pub name: String,
 }
 
+/// Where a filter sits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The interface.
+    pub ifindex: u32,
+    /// [`INGRESS`] or [`EGRESS`].
+    pub parent: u32,
+    /// Its priority.
+    pub priority: u16,
+    /// Its handle among those of the same priority.
+    pub handle: u32,
+}
+
+impl Place {
+    fn tcmsg(self) -> [u8; TCMSG_BYTES] {
+        // Filters of all protocols, in network order.
+        let protocol = (libc::ETH_P_ALL as u16).to_be();
+        tcmsg(self.ifindex, self.handle, self.parent, u32::from(self.priority) << 16 | u32::from(protocol))
+    }
+}
+
 /// The filters of `ifindex` below `parent`, or none if it has no clsact qdisc.
 pub fn filters(ifindex: u32, parent: u32) -> io::Result<Vec<Filter>> {
     let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
     let mut found = Vec::new();
-    ask(&super::request(libc::RTM_GETTFILTER, flags, 1, &tcmsg(ifindex, 0, parent)), |message| {
-        found.push(filter(message.body)?);
+    let request = request(libc::RTM_GETTFILTER, flags, 1, &tcmsg(ifindex, 0, parent, 0));
+    Requests::open(libc::NETLINK_ROUTE)?.get(&request, |message| {
+        if message.kind == libc::RTM_NEWTFILTER {
+            found.push(filter(message.body)?);
+        }
         Ok(())
     })?;
     // Each priority is listed once by itself before its filters; that entry has no handle.
@@ -50,46 +77,52 @@ pub fn filters(ifindex: u32, parent: u32) -> io::Result<Vec<Filter>> {
     Ok(found)
 }
 
+/// Puts a classifier at `place`. It takes over from the filter that is there without a packet missed if it is to
+/// `replace` it, and is refused if not.
+pub fn set_filter(place: Place, program: BorrowedFd<'_>, name: &str, replace: bool) -> io::Result<()> {
+    let flags = if replace { 0 } else { libc::NLM_F_CREATE | libc::NLM_F_EXCL };
+    change(libc::RTM_NEWTFILTER, flags, &place.tcmsg(), |message| {
+        message.text(TCA_KIND, "bpf").nested(TCA_OPTIONS, |options| {
+            options.ne32(TCA_BPF_FD, program.as_raw_fd() as u32);
+            options.text(TCA_BPF_NAME, name).ne32(TCA_BPF_FLAGS, DIRECT_ACTION);
+        });
+    })
+}
+
+/// Removes the filter at `place`.
+pub fn remove_filter(place: Place) -> io::Result<()> {
+    change(libc::RTM_DELTFILTER, 0, &place.tcmsg(), |_| {})
+}
+
+/// Adds the clsact qdisc to `ifindex`; `AlreadyExists` if it has one.
+pub fn add_clsact(ifindex: u32) -> io::Result<()> {
+    clsact(libc::RTM_NEWQDISC, libc::NLM_F_CREATE | libc::NLM_F_EXCL, ifindex)
+}
+
 /// Removes the clsact qdisc of `ifindex` with all filters below it.
 pub fn remove_clsact(ifindex: u32) -> io::Result<()> {
-    let flags = (libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16;
-    let mut fixed = tcmsg(ifindex, CLSACT_HANDLE, CLSACT);
-    let kind = b"clsact\0";
-    fixed.extend((4 + kind.len() as u16).to_ne_bytes());
-    fixed.extend(TCA_KIND.to_ne_bytes());
-    fixed.extend(kind);
-    ask(&super::request(libc::RTM_DELQDISC, flags, 1, &fixed), |_| Ok(()))
+    clsact(libc::RTM_DELQDISC, 0, ifindex)
 }
 
-fn tcmsg(ifindex: u32, handle: u32, parent: u32) -> Vec<u8> {
-    [0, ifindex, handle, parent, 0].iter().flat_map(|word| word.to_ne_bytes()).collect()
+fn clsact(kind: u16, flags: libc::c_int, ifindex: u32) -> io::Result<()> {
+    change(kind, flags, &tcmsg(ifindex, CLSACT_HANDLE, CLSACT, 0), |message| {
+        message.text(TCA_KIND, "clsact");
+    })
 }
 
-/// Sends a request and calls `each` for every message of the answer. The kernel answers rtnetlink while the request is
-/// being sent, so there is nothing to wait for.
-fn ask(request: &[u8], mut each: impl FnMut(&Message<'_>) -> Result<(), Malformed>) -> io::Result<()> {
-    let socket = sys::open(libc::NETLINK_ROUTE, 0)?;
-    sys::send(&socket, request)?;
-    let mut buf = vec![0; DATAGRAM_BYTES];
-    loop {
-        let got = match sys::receive(&socket, &mut buf) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            got => got?,
-        };
-        for message in messages(buf.get(..got).unwrap_or_default()) {
-            let message = message.map_err(io::Error::other)?;
-            match i32::from(message.kind) {
-                libc::NLMSG_DONE => return Ok(()),
-                libc::NLMSG_ERROR => {
-                    return match error_number(message.body).map_err(io::Error::other)? {
-                        0 => Ok(()),
-                        number => Err(io::Error::from_raw_os_error(number)),
-                    };
-                }
-                _ => each(&message).map_err(io::Error::other)?,
-            }
-        }
+fn change(kind: u16, flags: libc::c_int, fixed: &[u8], attributes: impl FnOnce(&mut Datagram)) -> io::Result<()> {
+    let flags = (libc::NLM_F_REQUEST | libc::NLM_F_ACK | flags) as u16;
+    let mut request = Datagram::new();
+    attributes(request.message(kind, flags, 1, fixed));
+    Requests::open(libc::NETLINK_ROUTE)?.get(&request.finish(), |_| Ok(()))
+}
+
+fn tcmsg(ifindex: u32, handle: u32, parent: u32, info: u32) -> [u8; TCMSG_BYTES] {
+    let mut fixed = [0; TCMSG_BYTES];
+    for (field, word) in fixed.chunks_exact_mut(4).zip([0, ifindex, handle, parent, info]) {
+        field.copy_from_slice(&word.to_ne_bytes());
     }
+    fixed
 }
 
 fn filter(body: &[u8]) -> Result<Filter, Malformed> {
@@ -97,12 +130,11 @@ fn filter(body: &[u8]) -> Result<Filter, Malformed> {
     let info = ne32(body, 16, "filter priority")?;
     let mut filter = Filter { priority: (info >> 16) as u16, handle, kind: String::new(), name: String::new() };
     let tail = slice(body, TCMSG_BYTES, body.len().saturating_sub(TCMSG_BYTES), "filter attributes")?;
-    for attribute in attributes(tail).map_while(Result::ok) {
+    for attribute in known(tail) {
         match attribute.kind {
             TCA_KIND => filter.kind = text(attribute.value),
             TCA_OPTIONS => {
-                let mut options = attributes(attribute.value).map_while(Result::ok);
-                if let Some(name) = options.find(|option| option.kind == TCA_BPF_NAME) {
+                if let Some(name) = known(attribute.value).find(|option| option.kind == TCA_BPF_NAME) {
                     filter.name = text(name.value);
                 }
             }
@@ -114,6 +146,7 @@ fn filter(body: &[u8]) -> Result<Filter, Malformed> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::messages;
     use super::*;
     use crate::sys::interfaces::interfaces;
 
@@ -130,18 +163,16 @@ mod tests {
 
     #[test]
     fn a_filter_is_told_by_priority_handle_kind_and_name() {
-        let mut body = tcmsg(7, 0x676d, INGRESS);
-        body[16..20].copy_from_slice(&(7u32 << 16 | 3).to_ne_bytes());
-        body.extend(8u16.to_ne_bytes());
-        body.extend(TCA_KIND.to_ne_bytes());
-        body.extend(b"bpf\0");
-        body.extend(14u16.to_ne_bytes());
-        body.extend(TCA_OPTIONS.to_ne_bytes());
-        body.extend(10u16.to_ne_bytes());
-        body.extend(TCA_BPF_NAME.to_ne_bytes());
-        body.extend(b"gate\0\0");
+        let place = Place { ifindex: 7, parent: INGRESS, priority: 7, handle: 0x676d };
+        let mut message = Datagram::new();
+        message.message(libc::RTM_NEWTFILTER, 0, 1, &place.tcmsg());
+        message.text(TCA_KIND, "bpf").nested(TCA_OPTIONS, |options| {
+            options.text(TCA_BPF_NAME, "gate");
+        });
+        let bytes = message.finish();
+        let body = messages(&bytes).next().unwrap().unwrap().body;
         let want = Filter { priority: 7, handle: 0x676d, kind: "bpf".into(), name: "gate".into() };
-        assert_eq!(filter(&body), Ok(want));
+        assert_eq!(filter(body), Ok(want));
         for end in 0..body.len() {
             let _ = filter(&body[..end]);
         }

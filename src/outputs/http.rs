@@ -8,11 +8,13 @@
 //!
 //! - `head`: bytes to a request, or to the status it is refused with. Pure.
 //! - `negotiate`: Accept and Accept-Encoding. Pure.
+//! - `gzip`: a page to its compressed form. Pure.
 //! - `reply`: a reply to bytes, gzip made once for each page.
 //! - `table`: who is connected and who must go when there is no room. Pure.
 //! - `connection`: reading, answering, writing and closing one connection.
 
 mod connection;
+mod gzip;
 mod head;
 mod negotiate;
 mod reply;

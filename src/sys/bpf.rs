@@ -1,18 +1,20 @@
-//! bpf(2) where aya has no call for it or hides the file descriptor: reading whole tables, TCX links, pins by path.
+//! bpf(2): making maps and loading classifiers, reading whole tables, TCX links, pins by path.
 //!
 //! The argument union of the system call is filled field by field at the offsets of linux/bpf.h, so it is right in
 //! both byte orders and word sizes: pointers are 64 bits wide there on every machine.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+const MAP_CREATE: libc::c_int = 0;
 const MAP_LOOKUP_ELEM: libc::c_int = 1;
 const MAP_UPDATE_ELEM: libc::c_int = 2;
 const MAP_DELETE_ELEM: libc::c_int = 3;
 const MAP_GET_NEXT_KEY: libc::c_int = 4;
+const PROG_LOAD: libc::c_int = 5;
 const OBJ_PIN: libc::c_int = 6;
 const OBJ_GET: libc::c_int = 7;
 const PROG_TEST_RUN: libc::c_int = 10;
@@ -26,6 +28,10 @@ const LINK_DETACH: libc::c_int = 34;
 pub const TCX_INGRESS: u32 = 46;
 /// Attach type of a TCX link where packets go out (linux/bpf.h, kernel 6.6).
 pub const TCX_EGRESS: u32 = 47;
+/// Type of a classifier (BPF_PROG_TYPE_SCHED_CLS).
+const SCHED_CLS: u32 = 3;
+/// Most bytes of an object's name that the kernel takes, without the NUL behind them (BPF_OBJ_NAME_LEN).
+const NAME_BYTES: usize = 15;
 /// Type of a TCX link in its information record.
 const LINK_TYPE_TCX: u32 = 11;
 
@@ -55,6 +61,14 @@ impl Attr {
 
     fn fd(self, offset: usize, fd: BorrowedFd<'_>) -> Self {
         self.u32(offset, fd.as_raw_fd() as u32)
+    }
+
+    /// A name, cut to the length that the kernel takes; kernels show it to people.
+    fn name(mut self, offset: usize, name: &str) -> Self {
+        let name = name.as_bytes();
+        let length = name.len().min(NAME_BYTES);
+        self.0[offset..offset + length].copy_from_slice(&name[..length]);
+        self
     }
 
     /// A buffer the kernel reads from or, if the caller holds it mutably for the call, writes to.
@@ -99,6 +113,47 @@ pub fn available() -> io::Result<()> {
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => Err(error),
         _ => Ok(()),
     }
+}
+
+/// How many CPUs this machine can have: a per-CPU map has a value for each, whether it is there or not.
+pub fn possible_cpus() -> io::Result<usize> {
+    let list = std::fs::read_to_string("/sys/devices/system/cpu/possible")?;
+    cpus(&list).ok_or_else(|| io::Error::other(format!("{} is no list of CPUs", list.trim())))
+}
+
+/// Counts the CPUs of a list like `0-3,8`.
+fn cpus(list: &str) -> Option<usize> {
+    list.trim().split(',').try_fold(0usize, |sum, range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        sum.checked_add(last.checked_sub(first)?.checked_add(1)?)
+    })
+}
+
+/// Makes a map. EPERM if the limit of locked memory is too low for it, on kernels before 5.11.
+pub fn create_map(name: &str, kind: u32, sizes: [u32; 3], flags: u32) -> io::Result<OwnedFd> {
+    let [key, value, entries] = sizes;
+    let mut attr = Attr::new().u32(0, kind).u32(4, key).u32(8, value).u32(12, entries).u32(16, flags).name(28, name);
+    // SAFETY: the command takes no pointer.
+    unsafe { attr.call(MAP_CREATE) }.map(owned)
+}
+
+/// Loads a classifier from its instructions. If `log` has room, the verifier writes into it what it thinks, as text
+/// that ends at the first NUL; ENOSPC if it has more to say.
+pub fn load_classifier(name: &str, license: &CStr, instructions: &[u8], log: &mut [u8]) -> io::Result<OwnedFd> {
+    const INSTRUCTION_BYTES: usize = 8;
+    let mut attr = Attr::new()
+        .u32(0, SCHED_CLS)
+        .u32(4, (instructions.len() / INSTRUCTION_BYTES) as u32)
+        .pointer(8, instructions.as_ptr())
+        .pointer(16, license.as_ptr())
+        .name(48, name);
+    if !log.is_empty() {
+        attr = attr.u32(24, 1).u32(28, log.len() as u32).pointer(32, log.as_mut_ptr());
+    }
+    // SAFETY: the numbers beside the pointers to instructions and log are the sizes of live slices, and the kernel
+    // writes to the log only, which is borrowed mutably; the licence ends in NUL.
+    unsafe { attr.call(PROG_LOAD) }.map(owned)
 }
 
 /// A map's type and sizes, as the kernel has them.
@@ -375,4 +430,20 @@ pub fn test_run(program: BorrowedFd<'_>, frame: &[u8], context: &[u8], repeat: u
     // SAFETY: the sizes beside both pointers are those of the slices, which the kernel only reads.
     unsafe { attr.call(PROG_TEST_RUN) }?;
     Ok(TestRun { retval: attr.get_u32(4), nanoseconds: attr.get_u32(36) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn possible_cpus_are_counted_range_by_range() {
+        assert_eq!(cpus("0\n"), Some(1));
+        assert_eq!(cpus("0-3\n"), Some(4));
+        assert_eq!(cpus("0-1,4,6-7\n"), Some(5));
+        for wrong in ["", "3-0", "0-", "a", "0,,1", "0-18446744073709551615"] {
+            assert_eq!(cpus(wrong), None, "{wrong}");
+        }
+        assert!(possible_cpus().unwrap() > 0);
+    }
 }

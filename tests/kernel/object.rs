@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd as _;
 use aya_obj::Object;
 use gatemeter::collectors::traffic::codec::layout::*;
 use gatemeter::collectors::traffic::loader::{Attach, Direction};
+use gatemeter::collectors::traffic::object::Object as Ours;
 
 use crate::lab::*;
 use crate::{bpf, net};
@@ -56,6 +57,47 @@ fn both_byte_orders_hold_the_same_maps() {
     }
     for object in [little, big] {
         assert_eq!(object.maps[CONFIG_NAME].value_size() as usize, CONFIG);
+    }
+}
+
+#[test]
+fn our_reader_finds_what_ayas_finds() {
+    for (file, order) in [(LITTLE, u32::from_le as fn(u32) -> u32), (BIG, u32::from_be)] {
+        let (ours, other) = (Ours::parse(file).unwrap(), Object::parse(file).unwrap());
+        assert_eq!(ours.maps.len(), other.maps.len());
+        for map in &ours.maps {
+            let found = &other.maps[map.name];
+            let sizes =
+                [found.map_type(), found.key_size(), found.value_size(), found.max_entries(), found.map_flags()];
+            // Definitions are in the byte order of their object; that of global data is made by the reader.
+            let sizes = if map.name == CONFIG_NAME { sizes } else { sizes.map(order) };
+            assert_eq!([map.kind, map.key_size, map.value_size, map.max_entries, map.flags], sizes, "{}", map.name);
+        }
+        for name in PROGRAMS {
+            let program = &other.programs[name];
+            assert_eq!(program.license.as_c_str(), ours.license);
+            // Descriptors are not known yet: only the loads of maps differ.
+            let raw = bytes_of(&other.functions[&program.function_key()].instructions).to_vec();
+            let linked = ours.instructions(name, &[0; 4]).unwrap();
+            assert_eq!(raw.len(), linked.len(), "{name}");
+            let differ = raw.chunks(8).zip(linked.chunks(8)).filter(|(raw, linked)| raw != linked);
+            assert!(differ.clone().count() > 0 && differ.clone().all(|(raw, _)| raw[0] == 0x18), "{name}");
+        }
+    }
+}
+
+#[test]
+fn our_reader_links_programs_and_maps_as_ayas_does() {
+    let file = if cfg!(target_endian = "big") { BIG } else { LITTLE };
+    let (ours, mut other) = (Ours::parse(file).unwrap(), Object::parse(file).unwrap());
+    let fds: Vec<i32> = (101..).take(ours.maps.len()).collect();
+    let maps = other.maps.clone();
+    let maps = ours.maps.iter().zip(&fds).map(|(map, fd)| (map.name, *fd, &maps[map.name]));
+    let sections: HashSet<usize> = other.functions.keys().map(|(section, _)| *section).collect();
+    other.relocate_maps(maps, &sections).unwrap();
+    for name in PROGRAMS {
+        let function = &other.functions[&other.programs[name].function_key()];
+        assert!(ours.instructions(name, &fds).unwrap() == bytes_of(&function.instructions), "{name}");
     }
 }
 
@@ -121,10 +163,39 @@ fn the_verifier_is_done_after_a_few_ten_thousand_instructions() {
     net::enter_namespaces();
     let accounting = open(16, None, Attach::Auto);
     for direction in Direction::BOTH {
-        let fd = accounting.program(direction).unwrap().as_raw_fd();
+        let fd = accounting.program(direction).as_raw_fd();
         let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap();
         let verified = text.lines().find_map(|line| line.strip_prefix("verified_insns:")).expect("Linux 5.16");
         // Kernels before 5.2 stop at 131,072; and a 600 MHz router pays for each of them at start.
         assert!(verified.trim().parse::<u32>().unwrap() < 30_000, "{verified}");
+    }
+}
+
+#[test]
+fn the_verifier_says_what_it_refuses() {
+    // exit without an answer in r0 (linux/bpf.h).
+    let program = [0x95, 0, 0, 0, 0, 0, 0, 0];
+    let mut log = vec![0; 4096];
+    let refused = gatemeter::sys::bpf::load_classifier("wrong", c"Dual MIT/GPL", &program, &mut log).unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::EACCES), "{refused}");
+    let log = String::from_utf8_lossy(&log);
+    assert!(log.contains("R0 !read_ok"), "{log}");
+}
+
+#[test]
+fn maps_and_programs_go_by_their_names_in_the_kernel() {
+    net::enter_namespaces();
+    let accounting = open(16, None, Attach::Auto);
+    for (direction, name) in [(Direction::In, PROGRAM_IN), (Direction::Out, PROGRAM_OUT)] {
+        let fd = accounting.program(direction).as_raw_fd();
+        let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap();
+        let id = text.lines().find_map(|line| line.strip_prefix("prog_id:")).unwrap().trim().to_owned();
+        let shown = net::run(&format!("bpftool prog show id {id}"));
+        assert!(shown.contains(&format!("sched_cls  name {name}")), "{shown}");
+        for map in shown.split_once("map_ids ").unwrap().1.split([',', ' ', '\n']).take_while(|id| !id.is_empty()) {
+            let map = net::run(&format!("bpftool map show id {map}"));
+            let named = [HOSTS4_NAME, HOSTS6_NAME, UNCOUNTED_NAME, CONFIG_NAME].iter().any(|name| map.contains(name));
+            assert!(named, "{map}");
+        }
     }
 }

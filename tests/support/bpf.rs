@@ -1,7 +1,7 @@
 //! Programs of our own making, to stand beside ours in tests and benchmarks.
 
 #![allow(dead_code, reason = "each user needs a part of it")]
-#![allow(unsafe_code, reason = "aya loads objects, not single instructions")]
+#![allow(unsafe_code, reason = "the library loads only its own programs")]
 
 use std::io;
 use std::os::fd::{FromRawFd as _, OwnedFd};
@@ -25,8 +25,16 @@ pub fn load(instructions: &[u8], flags: u32) -> Result<OwnedFd, String> {
     put(28, &(log.len() as u32).to_ne_bytes());
     put(32, &(log.as_mut_ptr().expose_provenance() as u64).to_ne_bytes());
     put(44, &flags.to_ne_bytes());
-    // SAFETY: every pointer in the argument leads to a live buffer of the size beside it.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, attr.as_mut_ptr(), attr.len()) };
+    // The verifier gives up when a signal comes in.
+    let interrupted = || io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN);
+    let mut fd = -1;
+    for _ in 0..20 {
+        // SAFETY: every pointer in the argument leads to a live buffer of the size beside it.
+        fd = unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, attr.as_mut_ptr(), attr.len()) };
+        if fd >= 0 || !interrupted() {
+            break;
+        }
+    }
     if fd < 0 {
         let error = io::Error::last_os_error();
         let text = String::from_utf8_lossy(&log).trim_end_matches('\0').to_owned();

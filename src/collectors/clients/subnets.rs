@@ -1,6 +1,5 @@
 //! Which interfaces and prefixes are the LAN's: settings and the interface table enter, [`Lans`] leaves.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -25,8 +24,8 @@ pub struct Lan {
 pub struct Lans {
     /// The LANs, each interface once.
     pub lans: Vec<Lan>,
-    /// The router's own addresses, on any interface.
-    own: BTreeSet<IpAddr>,
+    /// The router's own addresses, on any interface, in order.
+    own: Vec<IpAddr>,
     /// What was asked for and cannot be, for people.
     pub problems: Vec<String>,
     /// What can be and is more often a mistake than meant, for people.
@@ -37,6 +36,8 @@ impl Lans {
     /// Decides for the subnets that were asked for, none meaning those that look like a LAN.
     pub fn find(wanted: &[Subnet], interfaces: &Interfaces) -> Lans {
         let mut found = Lans { own: interfaces.addresses().map(|address| address.addr).collect(), ..Lans::default() };
+        found.own.sort_unstable();
+        found.own.dedup();
         if wanted.is_empty() {
             let lan = |(link, prefixes): (&Link, Vec<Cidr>)| Lan {
                 ifindex: link.ifindex,
@@ -56,7 +57,7 @@ impl Lans {
     /// of an IPv4 prefix or the first of an IPv6 prefix, which stand for the network, all hosts, or any router.
     pub fn is_client(&self, addr: IpAddr) -> bool {
         let fits = |prefix: &Cidr| prefix.contains(addr) && !is_reserved(*prefix, addr);
-        self.lans.iter().flat_map(|lan| &lan.prefixes).any(fits) && !self.own.contains(&addr)
+        self.lans.iter().flat_map(|lan| &lan.prefixes).any(fits) && self.own.binary_search(&addr).is_err()
     }
 
     /// The name of the interface an address is behind: that where it was seen, else that whose prefix it is in.

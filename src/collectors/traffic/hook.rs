@@ -6,10 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle, qdisc_add_clsact};
-use aya::programs::{Link as _, ProgramError, SchedClassifier, TcAttachType};
-use aya::sys::NetlinkError;
-
+use super::codec::layout::{PROGRAM_IN, PROGRAM_OUT};
 use super::pins::{Direction, Pins};
 use crate::netlink::tc;
 use crate::sys::bpf;
@@ -35,7 +32,7 @@ impl std::fmt::Display for Hook {
 /// Priority of our filters: low, so that a filter that ends the chain does not hide packets from us.
 const PRIORITY: u16 = 7;
 /// Handle of our filters among those of the same priority.
-const HANDLE: TcHandle = TcHandle::new(0, 0x676d);
+const HANDLE: u32 = 0x676d;
 /// Start of our programs' names.
 const NAME: &str = "gatemeter_";
 
@@ -54,10 +51,10 @@ impl Direction {
         }
     }
 
-    fn attach_type(self) -> TcAttachType {
+    fn program(self) -> &'static str {
         match self {
-            Direction::In => TcAttachType::Ingress,
-            Direction::Out => TcAttachType::Egress,
+            Direction::In => PROGRAM_IN,
+            Direction::Out => PROGRAM_OUT,
         }
     }
 }
@@ -90,45 +87,31 @@ pub fn attach_tcx(
 }
 
 /// Attaches by a clsact filter, in the place of an earlier process's. Adds the qdisc; answers whether it was missing.
-pub fn attach_clsact(
-    program: &mut SchedClassifier,
-    ifindex: u32,
-    ifname: &str,
-    direction: Direction,
-) -> io::Result<bool> {
-    let added = match qdisc_add_clsact(ifname) {
+/// The filter stays when this process ends.
+pub fn attach_clsact(program: BorrowedFd<'_>, ifindex: u32, direction: Direction) -> io::Result<bool> {
+    let added = match tc::add_clsact(ifindex) {
         Ok(()) => true,
-        Err(error) => match tc_error(error) {
-            error if error.raw_os_error() == Some(libc::EEXIST) => false,
-            error => return Err(error),
-        },
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+        Err(error) => return Err(error),
     };
-    let there = tc::filters(ifindex, direction.parent())?.iter().any(is_ours);
-    let attached = if there {
-        let link = SchedClassifierLink::attached(ifname, direction.attach_type(), PRIORITY, HANDLE, None)?;
-        program.attach_to_link(link)
-    } else {
-        let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
-        program.attach_with_options(ifname, direction.attach_type(), TcAttachOptions::Netlink(options))
-    };
-    let link = attached.and_then(|id| program.take_link(id)).map_err(program_error)?;
-    // The filter stays when this process ends; it is removed by name when that is wanted.
-    std::mem::forget(link);
-    Ok(added)
+    let replace = tc::filters(ifindex, direction.parent())?.iter().any(is_ours);
+    tc::set_filter(place(ifindex, direction), program, direction.program(), replace).map(|()| added)
 }
 
 /// Removes our filters from an interface; answers how many there were.
-pub fn detach_clsact(ifindex: u32, ifname: &str) -> io::Result<usize> {
+pub fn detach_clsact(ifindex: u32) -> io::Result<usize> {
     let mut removed = 0;
     for direction in Direction::BOTH {
         if tc::filters(ifindex, direction.parent())?.iter().any(is_ours) {
-            SchedClassifierLink::attached(ifname, direction.attach_type(), PRIORITY, HANDLE, None)?
-                .detach()
-                .map_err(program_error)?;
+            tc::remove_filter(place(ifindex, direction))?;
             removed += 1;
         }
     }
     Ok(removed)
+}
+
+fn place(ifindex: u32, direction: Direction) -> tc::Place {
+    tc::Place { ifindex, parent: direction.parent(), priority: PRIORITY, handle: HANDLE }
 }
 
 /// Whether one of our filters is on the interface, in whichever direction.
@@ -156,32 +139,5 @@ pub fn remove_empty_clsact(ifindex: u32) -> io::Result<bool> {
 }
 
 fn is_ours(filter: &tc::Filter) -> bool {
-    filter.kind == "bpf"
-        && filter.priority == PRIORITY
-        && filter.handle == u32::from(HANDLE)
-        && filter.name.starts_with(NAME)
-}
-
-fn tc_error(error: TcError) -> io::Error {
-    match error {
-        TcError::IoError(error) => error,
-        TcError::NetlinkError(error) => netlink_error(&error),
-        error => io::Error::other(error.to_string()),
-    }
-}
-
-fn netlink_error(error: &NetlinkError) -> io::Error {
-    match error.raw_os_error() {
-        Some(code) => io::Error::from_raw_os_error(code),
-        None => io::Error::other(error.to_string()),
-    }
-}
-
-fn program_error(error: ProgramError) -> io::Error {
-    match error {
-        ProgramError::TcError(error) => tc_error(error),
-        ProgramError::NetlinkError(error) => netlink_error(&error),
-        ProgramError::SyscallError(error) => error.io_error,
-        error => io::Error::other(error.to_string()),
-    }
+    filter.kind == "bpf" && filter.priority == PRIORITY && filter.handle == HANDLE && filter.name.starts_with(NAME)
 }

@@ -4,33 +4,27 @@
 //! outlive the process, so that counting goes on while the daemon is away, and the next one takes over each link
 //! without a packet lost or counted twice.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-
-use aya::programs::{ProgramError, SchedClassifier};
-use aya::{Ebpf, EbpfLoader};
 
 use super::codec::layout::*;
 use super::codec::{self, Counters, EncodedRules, HostKey, Rules};
 use super::configuration::Configuration;
 use super::hook;
 use super::pins::Pins;
+use super::programs::{Programs, possible_cpus};
 use super::refusal;
 use super::tables::Tables;
 use crate::error::{Error, Result};
-use crate::sys;
+use crate::sorted::Sorted;
 use crate::sys::bpf::{self, Map};
 use crate::sys::interfaces::{interfaces, is_ethernet};
 
 pub use super::hook::Hook;
 pub use super::pins::Direction;
 pub use super::tables::Uncounted;
-
-/// The kernel program of this machine's byte order; where it comes from is decided by build.rs.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GATEMETER_BPF_OBJECT"));
 
 /// How to attach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,10 +64,12 @@ struct Attached {
 #[derive(Debug)]
 pub struct Accounting {
     attach: Attach,
-    ebpf: Ebpf,
+    programs: Programs,
+    /// The loaded programs of [`Direction::BOTH`].
+    loaded: [OwnedFd; 2],
     tables: Tables,
     configuration: Configuration,
-    attached: BTreeMap<u32, Attached>,
+    attached: Sorted<u32, Attached>,
     /// One daemon per network namespace: ends with the process, whatever happens to it.
     _single: UnixListener,
     /// Last, because it holds the lock.
@@ -98,26 +94,11 @@ impl Accounting {
                 log::warn!(target: "traffic", "removed {removed}, left by another version of gatemeter");
             }
         }
-        let cpus = aya::util::nr_cpus().map_err(|(file, error)| Error::io(format!("read {file}"), error))?;
-
-        let mut loader = EbpfLoader::new();
-        loader.btf(None);
-        for name in [HOSTS4_NAME, HOSTS6_NAME] {
-            loader.map_max_entries(name, settings.max_hosts);
-        }
-        if let Some(pins) = &pins {
-            for name in [HOSTS4_NAME, HOSTS6_NAME, UNCOUNTED_NAME] {
-                loader.map_pin_path(name, pins.map(name));
-            }
-        }
-        let mut ebpf = loader.load(OBJECT).map_err(|error| refusal::any(tried, &error))?;
-        for name in [PROGRAM_IN, PROGRAM_OUT] {
-            load(program(&mut ebpf, name)?, tried)?;
-        }
-        // aya reads all of the kernel's type information, where there is any, and drops it again: some 20 MB.
-        sys::memory::give_back();
-        let configuration = Configuration::new(open_map(&ebpf, CONFIG_NAME, cpus)?)?;
-        let hosts = [open_map(&ebpf, HOSTS4_NAME, cpus)?, open_map(&ebpf, HOSTS6_NAME, cpus)?];
+        let cpus = possible_cpus()?;
+        let programs = Programs::new(settings.max_hosts, pins.as_ref())?;
+        let loaded = [programs.load(PROGRAM_IN, tried)?, programs.load(PROGRAM_OUT, tried)?];
+        let configuration = Configuration::new(programs.map(CONFIG_NAME, cpus)?)?;
+        let hosts = [programs.map(HOSTS4_NAME, cpus)?, programs.map(HOSTS6_NAME, cpus)?];
         let mut former = Vec::new();
         if let Some(pins) = &pins {
             for path in [HOSTS4_NAME, HOSTS6_NAME].iter().flat_map(|name| pins.set_aside(name)) {
@@ -128,10 +109,11 @@ impl Accounting {
         }
         Ok(Accounting {
             attach: settings.attach,
-            tables: Tables::new(hosts, open_map(&ebpf, UNCOUNTED_NAME, cpus)?, former),
-            ebpf,
+            tables: Tables::new(hosts, programs.map(UNCOUNTED_NAME, cpus)?, former),
+            programs,
+            loaded,
             configuration,
-            attached: BTreeMap::new(),
+            attached: Sorted::default(),
             _single: single,
             pins,
         })
@@ -235,9 +217,9 @@ impl Accounting {
                 warn(remove_filters(ifindex, true).map_err(failed));
             }
         }
-        for (ifindex, ifname) in interfaces().unwrap_or_default() {
+        for (ifindex, _) in interfaces().unwrap_or_default() {
             if unwanted(&ifindex) {
-                warn(hook::detach_clsact(ifindex, &ifname).map(drop).map_err(failed));
+                warn(hook::detach_clsact(ifindex).map(drop).map_err(failed));
             }
         }
         warn(self.merge());
@@ -274,13 +256,12 @@ impl Accounting {
     }
 
     /// The program of one direction: its descriptor leads to the kernel's statistics, and lets tests run it.
-    pub fn program(&self, direction: Direction) -> Result<BorrowedFd<'_>> {
-        let name = program_name(direction);
-        self.ebpf
-            .program(name)
-            .and_then(|program| program.fd().ok())
-            .map(aya::programs::ProgramFd::as_fd)
-            .ok_or_else(|| Error::failed(format!("find the program {name}"), "it is not loaded"))
+    pub fn program(&self, direction: Direction) -> BorrowedFd<'_> {
+        let [on_ingress, on_egress] = &self.loaded;
+        match direction {
+            Direction::In => on_ingress.as_fd(),
+            Direction::Out => on_egress.as_fd(),
+        }
     }
 
     /// Tells the program the rules of an interface without attaching it; for tests that run it themselves.
@@ -299,7 +280,7 @@ impl Accounting {
         }
         let mut links = Vec::new();
         for direction in Direction::BOTH {
-            match hook::attach_tcx(self.program(direction)?, ifindex, direction, self.pins.as_ref()) {
+            match hook::attach_tcx(self.program(direction), ifindex, direction, self.pins.as_ref()) {
                 Ok(link) => links.push(link),
                 Err(error) => {
                     if !links.is_empty() {
@@ -329,8 +310,7 @@ impl Accounting {
         }
         let mut qdisc = false;
         for direction in Direction::BOTH {
-            let program = program(&mut self.ebpf, program_name(direction))?;
-            match hook::attach_clsact(program, ifindex, ifname, direction) {
+            match hook::attach_clsact(self.program(direction), ifindex, direction) {
                 Ok(added) => qdisc |= added,
                 Err(error) => {
                     let _ = remove_filters(ifindex, qdisc);
@@ -365,12 +345,7 @@ impl Accounting {
         if !self.tables.has_former() {
             return Ok(());
         }
-        let tried = "load the program that merges tables";
-        let adder = program(&mut self.ebpf, PROGRAM_ADD)?;
-        if adder.fd().is_err() {
-            load(adder, tried)?;
-        }
-        let adder = adder.fd().map_err(|error| refusal::program(tried, &error))?;
+        let adder = self.programs.load(PROGRAM_ADD, "load the program that merges tables")?;
         let lost = self.tables.merge(adder.as_fd())?;
         if lost > 0 {
             log::warn!(target: "traffic", "{lost} hosts do not fit into the smaller table and start from 0");
@@ -386,7 +361,7 @@ impl Drop for Accounting {
         if self.pins.is_some() {
             return;
         }
-        for (ifindex, attached) in &self.attached {
+        for (ifindex, attached) in self.attached.iter() {
             if attached.hook == Hook::Clsact {
                 let _ = remove_filters(*ifindex, attached.qdisc);
             }
@@ -402,7 +377,7 @@ pub fn clean(pin_dir: Option<&Path>) -> Result<Vec<String>> {
     let pins = pin_dir.filter(|dir| dir.exists()).map(Pins::lock).transpose()?;
     for (ifindex, ifname) in interfaces().map_err(|error| Error::io("list the interfaces", error))? {
         let tried = || format!("remove the filters of {ifname}");
-        let filters = hook::detach_clsact(ifindex, &ifname).map_err(|error| Error::io(tried(), error))?;
+        let filters = hook::detach_clsact(ifindex).map_err(|error| Error::io(tried(), error))?;
         if filters > 0 {
             removed.push(format!("{filters} filters of {ifname}"));
         }
@@ -439,43 +414,8 @@ fn single(tried: &str) -> Result<UnixListener> {
     )
 }
 
-fn program_name(direction: Direction) -> &'static str {
-    match direction {
-        Direction::In => PROGRAM_IN,
-        Direction::Out => PROGRAM_OUT,
-    }
-}
-
 fn encode(ifindex: u32, rules: &Rules, tried: &str) -> Result<EncodedRules> {
     codec::rules(ifindex, rules).map_err(|bad| Error::failed(tried, bad.to_string()))
-}
-
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier> {
-    let found = ebpf.program_mut(name).and_then(|program| program.try_into().ok());
-    found.ok_or_else(|| Error::failed(format!("find the program {name}"), "the object does not hold it"))
-}
-
-fn load(program: &mut SchedClassifier, tried: &str) -> Result<()> {
-    // The verifier gives up when a signal comes in, which any reload may send.
-    const TRIES: usize = 20;
-    for _ in 1..TRIES {
-        match program.load() {
-            Err(ProgramError::LoadError { io_error, .. }) if io_error.raw_os_error() == Some(libc::EAGAIN) => {}
-            result => return result.map_err(|error| refusal::program(tried, &error)),
-        }
-    }
-    program.load().map_err(|error| refusal::program(tried, &error))
-}
-
-fn open_map(ebpf: &Ebpf, name: &str, cpus: usize) -> Result<Map> {
-    use aya::maps::Map as Kind;
-    let tried = || format!("open the map {name}");
-    let data = match ebpf.map(name) {
-        Some(Kind::PerCpuHashMap(data) | Kind::PerCpuArray(data) | Kind::Array(data)) => data,
-        _ => return Err(Error::failed(tried(), "the object does not hold it")),
-    };
-    let fd = data.fd().as_fd().try_clone_to_owned().map_err(|error| Error::io(tried(), error))?;
-    Map::new(fd, cpus).map_err(|error| Error::io(tried(), error))
 }
 
 /// Name of an interface, if it exists.
@@ -497,8 +437,8 @@ fn check_interface(ifindex: u32, ifname: &str, tried: &str) -> Result<()> {
 
 /// Removes our filters, and the qdisc if it is ours and empty. Nothing if the interface is gone.
 fn remove_filters(ifindex: u32, qdisc: bool) -> io::Result<()> {
-    if let Some(ifname) = name(ifindex) {
-        hook::detach_clsact(ifindex, &ifname)?;
+    if name(ifindex).is_some() {
+        hook::detach_clsact(ifindex)?;
         if qdisc {
             hook::remove_empty_clsact(ifindex)?;
         }

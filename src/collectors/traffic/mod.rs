@@ -22,15 +22,16 @@ pub mod doctor;
 mod hook;
 pub mod loader;
 pub mod metrics;
+pub mod object;
 mod pins;
 pub mod plan;
+mod programs;
 mod reader;
 mod refusal;
 pub mod settings;
 pub mod state;
 mod tables;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,7 @@ use crate::lan::Interfaces;
 use crate::metrics::{LabelSet, Page};
 use crate::names::{Mac, Names};
 use crate::netlink::socket::RouteSocket;
+use crate::sorted::Sorted;
 use crate::sys::caps::{self, Capability};
 use crate::sys::interfaces::interfaces;
 use crate::sys::limits;
@@ -79,7 +81,7 @@ struct Traffic {
     overrun: bool,
     /// Something of `interfaces` or the settings changed since the plan was carried out.
     unsettled: bool,
-    attached: BTreeMap<u32, Attached>,
+    attached: Sorted<u32, Attached>,
     problems: Vec<Problem>,
     /// Labels of the hosts of one page, kept to spare an allocation per collection.
     rows: Vec<(LabelSet, Counters)>,
@@ -110,7 +112,7 @@ impl Traffic {
             interfaces: Interfaces::default(),
             overrun: false,
             unsettled: true,
-            attached: BTreeMap::new(),
+            attached: Sorted::default(),
             problems: Vec::new(),
             rows: Vec::new(),
             open: None,
@@ -264,8 +266,10 @@ impl Traffic {
             page.sample(labels, 1u64);
         }
         let counted = |ifname: &str| self.attached.values().any(|attached| attached.ifname == ifname);
-        let missing: BTreeSet<&str> =
+        let mut missing: Vec<&str> =
             self.problems.iter().map(|problem| problem.ifname.as_str()).filter(|ifname| !counted(ifname)).collect();
+        missing.sort_unstable();
+        missing.dedup();
         for ifname in missing {
             let labels = page.labels(&[&ifname, &"none"]);
             page.sample(labels, 0u64);

@@ -4,7 +4,6 @@
 //! interface accounts only its own subnets, a bridge port is left out when its bridge is accounted, and frames of a
 //! VLAN are left to the VLAN's own interface when that is accounted.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::codec::Rules;
@@ -135,7 +134,7 @@ fn choose<'a>(
             None => chosen.push((link, vec![wanted.subnet])),
         }
     }
-    let indexes: BTreeSet<u32> = chosen.iter().map(|(link, _)| link.ifindex).collect();
+    let indexes: Vec<u32> = chosen.iter().map(|(link, _)| link.ifindex).collect();
     chosen.retain(|(link, _)| {
         let inside = link.master.filter(|master| indexes.contains(master));
         if inside.is_some() {

@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use super::codec::layout::{HOSTS4_NAME, HOSTS6_NAME, LAYOUT, UNCOUNTED_NAME};
+use super::programs::possible_cpus;
 use super::tables::Tables;
 use crate::error::{Error, Result};
 use crate::sys::bpf::{self, Map};
 
 /// Opens the tables that are pinned below `pin_dir`.
 pub fn open(pin_dir: &Path) -> Result<Tables> {
-    let cpus = aya::util::nr_cpus().map_err(|(file, error)| Error::io(format!("read {file}"), error))?;
+    let cpus = possible_cpus()?;
     let map = |name| {
         let path = pin_dir.join(format!("v{LAYOUT}")).join(name);
         bpf::open_pin(&path).and_then(|fd| Map::new(fd, cpus)).map_err(|source| {

@@ -1,23 +1,14 @@
-//! Errors of aya and of bpf(2) as ours: with every cause below them, the end of the verifier's log, and what to do.
+//! Errors of bpf(2) as ours: with the end of the verifier's log, and what to do.
 
 use std::io;
-
-use aya::programs::ProgramError;
 
 use crate::error::{Cause, Error};
 
 /// Bytes of the verifier's log kept in an error; its end says what was refused.
 const LOG: usize = 2000;
 
-/// A program the kernel does not take.
-pub fn program(tried: &str, error: &ProgramError) -> Error {
-    match error {
-        ProgramError::LoadError { io_error, verifier_log } => verifier(tried, io_error, &verifier_log.to_string()),
-        error => any(tried, error),
-    }
-}
-
-fn verifier(tried: &str, error: &io::Error, log: &str) -> Error {
+/// A program the kernel does not take, and what its verifier said of it.
+pub fn verifier(tried: &str, error: &io::Error, log: &str) -> Error {
     let log = log.trim();
     let from = (log.len().saturating_sub(LOG)..=log.len()).find(|at| log.is_char_boundary(*at)).unwrap_or(0);
     match log.get(from..).unwrap_or_default() {
@@ -31,22 +22,6 @@ fn verifier(tried: &str, error: &io::Error, log: &str) -> Error {
             }
         }
     }
-}
-
-/// Any error, with all its causes.
-pub fn any(tried: &str, error: &(dyn std::error::Error + 'static)) -> Error {
-    let mut why = error.to_string();
-    let mut code = None;
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = error.to_string();
-        if !why.contains(&text) {
-            why = format!("{why}: {text}");
-        }
-        code = code.or(error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error));
-        next = error.source();
-    }
-    remedied(Error::failed(tried, why), code)
 }
 
 /// Adds what can be done about a refused system call.
@@ -83,10 +58,8 @@ mod tests {
     }
 
     #[test]
-    fn missing_privileges_are_found_below_other_causes() {
-        let cause = io::Error::from_raw_os_error(libc::EPERM);
-        let error = ProgramError::from(aya::sys::SyscallError { call: "bpf_prog_load", io_error: cause });
-        let error = any("load the program", &error).to_string();
+    fn missing_privileges_are_told_with_what_to_grant() {
+        let error = verifier("load the program", &io::Error::from_raw_os_error(libc::EPERM), "").to_string();
         assert!(error.contains("CAP_BPF") && error.contains("Operation not permitted"), "{error}");
     }
 

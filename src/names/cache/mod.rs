@@ -14,7 +14,6 @@ pub mod codec;
 pub mod file;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +21,7 @@ use std::time::{Duration, Instant};
 use self::codec::{MAX_ADDRS, Record};
 use super::mac::Mac;
 use super::{Belief, Found};
+use crate::sorted::Sorted;
 
 /// Most clients that are kept.
 pub const MAX_ENTRIES: usize = 1024;
@@ -33,9 +33,9 @@ const FRESH: Duration = Duration::from_secs(3600);
 /// The table.
 #[derive(Debug, Default)]
 pub struct Cache {
-    entries: BTreeMap<Key, Entry>,
+    entries: Sorted<Key, Entry>,
     /// Who has an address. Each address of an entry is here, with that entry, and no other is.
-    owners: BTreeMap<IpAddr, Key>,
+    owners: Sorted<IpAddr, Key>,
     /// Grows with each collection; an entry's tells how long ago it was seen.
     round: u32,
     /// Whether the file should be written: something besides the order of entries has changed.
@@ -138,7 +138,7 @@ impl Cache {
     /// no more keeps the one there is.
     pub fn renew<'a>(&mut self, find: impl Fn(Option<&Mac>, &IpAddr) -> Option<Found<'a>>) {
         const NOWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
-        for (key, entry) in &mut self.entries {
+        for (key, entry) in self.entries.iter_mut() {
             let mac = match key {
                 Key::Mac(mac) => Some(mac),
                 Key::Addr(_) => None,

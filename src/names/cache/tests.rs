@@ -47,8 +47,8 @@ impl Table {
     fn check(&self) {
         let of_entries: usize = self.0.entries.values().map(|entry| entry.addrs.len()).sum();
         assert_eq!(of_entries, self.0.owners.len());
-        for (addr, key) in &self.0.owners {
-            assert!(self.0.entries[key].addrs.iter().any(|seen| seen.addr == *addr), "{addr}");
+        for (addr, key) in self.0.owners.iter() {
+            assert!(self.0.entries.get(key).unwrap().addrs.iter().any(|seen| seen.addr == *addr), "{addr}");
         }
         assert!(self.0.entries.len() <= MAX_ENTRIES);
         assert!(self.0.entries.values().all(|entry| entry.addrs.len() <= MAX_ADDRS));

@@ -4,17 +4,16 @@
 //! copied. Its gzip form is made once.
 
 use std::cell::OnceCell;
-use std::io::{self, Write};
+use std::io;
 use std::ops::Deref;
 use std::rc::Rc;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use smol::future::yield_now;
 use smol::lock::Mutex;
 use tiny_http::{HTTPVersion, Header, StatusCode};
 
 use super::Reject;
+use super::gzip::Gzip;
 
 /// Bodies shorter than this, in bytes, fit in one packet anyway and are not compressed.
 const MIN_GZIP: usize = 1024;
@@ -121,13 +120,12 @@ impl Body {
         if self.0.gzip.get().is_some() {
             return Ok(());
         }
-        // Exposition text shrinks to a tenth even at the fastest level.
-        let mut encoder = GzEncoder::new(Vec::with_capacity(self.len() / 8), Compression::fast());
+        let mut gzip = Gzip::new(self.len() / 8);
         for step in self.chunks(GZIP_STEP) {
-            encoder.write_all(step)?;
+            gzip.add(step)?;
             yield_now().await;
         }
-        let packed = encoder.finish()?;
+        let packed = gzip.finish()?;
         self.0.gzip.get_or_init(|| packed);
         Ok(())
     }
