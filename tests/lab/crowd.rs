@@ -1,24 +1,29 @@
 //! Hundreds of clients for the price of one: many addresses on one host's interface, each a neighbour of its own to
 //! the router, with a hardware address of its own.
 
+use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
 use super::process;
 use super::raise::{colons, entry};
-use super::{Lab, Node};
+use super::{Lab, Node, sys};
 
 /// The subnet of a crowd; the router has .0.1.
 pub const CROWD4: &str = "10.77.0.0/16";
 /// How long a datagram of a crowd may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Clients that live on one host of the main LAN.
+/// Held by whoever has a crowd: the kernel keeps 1,024 neighbours for all namespaces together, unless told otherwise.
+const LOCK: &str = "/run/gatemeter-crowd.lock";
+
+/// Clients that live on one host of the main LAN. There is one crowd on a machine at a time.
 #[derive(Debug)]
 pub struct Crowd<'a> {
     lab: &'a Lab,
     host: &'a Node,
+    _lock: File,
     /// Their addresses.
     pub members: Vec<Ipv4Addr>,
 }
@@ -31,9 +36,10 @@ pub struct Flows {
 }
 
 impl Lab {
-    /// Adds `count` clients, at most 2,000, on `host`. The router takes a second address on its bridge for them.
+    /// Adds `count` clients, at most 500, on `host`. The router takes a second address on its bridge for them.
     pub fn crowd<'a>(&'a self, host: &'a Node, count: u16) -> Crowd<'a> {
-        let members: Vec<Ipv4Addr> = (0..count.min(2000)).map(member).collect();
+        let members: Vec<Ipv4Addr> = (0..count.min(500)).map(member).collect();
+        let lock = sys::exclusive(LOCK).unwrap_or_else(|e| panic!("cannot lock {LOCK}: {e}"));
         // Entries that nobody uses for a minute are removed once there are more than 128.
         self.router.sysctl("ipv4/neigh/br-lan/gc_stale_time", "7200");
         let entries: String = (0..).zip(&members).map(|(n, &ip)| entry(ip, mac(n), "br-lan")).collect();
@@ -50,7 +56,7 @@ impl Lab {
         nft.args(["-f", "-"]);
         process::must(nft, mine).unwrap();
         self.internet.run(&["ip", "route", "replace", CROWD4, "via", &super::WAN4.to_string()]);
-        Crowd { lab: self, host, members }
+        Crowd { lab: self, host, members, _lock: lock }
     }
 }
 
