@@ -6,11 +6,12 @@
 use std::fs;
 use std::path::Path;
 
+use gatemeter::collectors::clients::flows::proc;
 use gatemeter::collectors::traffic::codec;
 use gatemeter::config::uci;
 use gatemeter::lan::Interfaces;
 use gatemeter::names::leases;
-use gatemeter::netlink::{messages, route};
+use gatemeter::netlink::{conntrack, messages, route};
 use gatemeter::outputs::http::{Query, head_end, parse_head};
 
 /// Inputs longer than this are not changed byte by byte.
@@ -69,6 +70,20 @@ fn netlink_datagrams_are_decoded_or_refused() {
         let _ = interfaces.find_lan();
     };
     assert!(replay("netlink", decode) > 2);
+}
+
+#[test]
+fn flows_are_decoded_or_refused() {
+    let decode = |bytes: &[u8]| {
+        for message in messages(bytes).flatten() {
+            let _ = conntrack::decode(&message);
+            let _ = conntrack::decode_stats(&message);
+        }
+        for line in bytes.split(|byte| *byte == b'\n') {
+            let _ = std::str::from_utf8(line).ok().and_then(proc::line);
+        }
+    };
+    assert!(replay("conntrack", decode) > 8);
 }
 
 #[test]
