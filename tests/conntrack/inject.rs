@@ -37,7 +37,7 @@ impl Flow {
         let host = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 77, 0, 2)) + n % hosts);
         let server = Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 1)) + n / 50_000);
         let port = u16::try_from(n / hosts % 50_000 + 1024).unwrap();
-        Flow { host, server, port, tcp: (n % 4 != 0).then_some(3), answered: n % 8 != 0 }
+        Flow { host, server, port, tcp: (!n.is_multiple_of(4)).then_some(3), answered: !n.is_multiple_of(8) }
     }
 }
 
@@ -81,7 +81,7 @@ impl Injector {
         for flow in flows {
             write(&mut datagram, flow);
             count += 1;
-            if count % BATCH == 0 {
+            if u32::is_multiple_of(count, BATCH) {
                 send(std::mem::take(&mut datagram));
             }
         }
