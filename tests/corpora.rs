@@ -6,13 +6,14 @@
 use std::fs;
 use std::path::Path;
 
+use gatemeter::collectors::clients::flows::proc;
 use gatemeter::collectors::traffic::codec;
 use gatemeter::config::uci;
 use gatemeter::lan::Interfaces;
 use gatemeter::names::cache::{self, Cache};
 use gatemeter::names::{dns, leases};
 use gatemeter::netlink::nftables::read;
-use gatemeter::netlink::{messages, route};
+use gatemeter::netlink::{conntrack, messages, route};
 use gatemeter::outputs::http::{Query, head_end, parse_head};
 
 /// Inputs longer than this are not changed byte by byte.
@@ -110,6 +111,20 @@ fn nftables_answers_are_decoded_or_refused() {
         }
     };
     assert!(replay("nftables", decode) > 10);
+}
+
+#[test]
+fn flows_are_decoded_or_refused() {
+    let decode = |bytes: &[u8]| {
+        for message in messages(bytes).flatten() {
+            let _ = conntrack::decode(&message);
+            let _ = conntrack::decode_stats(&message);
+        }
+        for line in bytes.split(|byte| *byte == b'\n') {
+            let _ = std::str::from_utf8(line).ok().and_then(proc::line);
+        }
+    };
+    assert!(replay("conntrack", decode) > 8);
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl Injector {
         for flow in flows {
             write(&mut datagram, flow);
             count += 1;
-            if count % BATCH == 0 {
+            if u32::is_multiple_of(count, BATCH) {
                 send(std::mem::take(&mut datagram));
             }
         }

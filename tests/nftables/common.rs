@@ -108,8 +108,8 @@ pub fn doctor_clean(lab: &Lab) -> Result<Option<String>> {
     lab.router.enter(doctor::clean_sets)
 }
 
-/// Follows changes until `ready`, however long that takes within reason. In the router: what is dropped half-way
-/// may open its sockets anew.
+/// Follows changes until `ready`, however long that takes within reason. In the router, and with a reading at the end:
+/// after a reading that is dropped half-way the next one opens its socket anew.
 pub fn follow_until(lab: &Lab, sets: &mut Sets, ready: impl Fn() -> bool + Sync) {
     let looking = async {
         let deadline = std::time::Instant::now() + process::LIMIT;
@@ -118,10 +118,13 @@ pub fn follow_until(lab: &Lab, sets: &mut Sets, ready: impl Fn() -> bool + Sync)
             smol::Timer::after(std::time::Duration::from_millis(50)).await;
         }
     };
-    let following = async {
-        loop {
-            sets.changed().await.unwrap();
-        }
-    };
-    lab.router.enter(|| smol::block_on(smol::future::or(looking, following)));
+    lab.router.enter(|| {
+        let following = async {
+            loop {
+                sets.changed().await.unwrap();
+            }
+        };
+        smol::block_on(smol::future::or(looking, following));
+        smol::block_on(sets.read(|_| {})).unwrap();
+    });
 }

@@ -26,7 +26,7 @@ fn a_table_of_our_name_that_others_made_is_left_alone() {
         nft(&lab.router, table);
         let before = listing(&lab.router);
         for protect in [true, false] {
-            let error = try_open(&lab, options(protect)).unwrap_err().to_string();
+            let error = once_free(|| try_open(&lab, options(protect))).unwrap_err().to_string();
             assert_eq!(
                 error,
                 "cannot count LAN clients with nftables: there is a table inet gatemeter that gatemeter did not make; \
@@ -117,5 +117,6 @@ fn somebody_else_owning_our_table_is_told() {
     assert_eq!(requests.change(&batch.finish()).unwrap(), []);
     let error = try_open(&lab, options(true)).unwrap_err().to_string();
     assert!(error.contains("another process owns the nftables table inet gatemeter; stop the gatemeter"), "{error}");
-    assert!(doctor_clean(&lab).unwrap_err().to_string().contains("stop the gatemeter that runs first"));
+    let error = once_free(|| doctor_clean(&lab)).unwrap_err().to_string();
+    assert!(error.contains("stop the gatemeter that runs first"), "{error}");
 }

@@ -90,9 +90,8 @@ impl Ledger {
             self.untracked += 1;
             return;
         }
-        if known.is_some() || !self.baseline {
-            self.add(ends, since(known, moved));
-        }
+        let counts = known.is_some() || !self.baseline;
+        self.add(ends, if counts { since(known, moved) } else { [Moved::default(); 2] });
         let [sent, answered] = moved;
         let last = Last {
             bytes: [sent.bytes, answered.bytes],
@@ -118,7 +117,7 @@ impl Ledger {
         self.clients.remove(&addr);
     }
 
-    /// The totals of every client that has moved anything.
+    /// The totals of every client that has or had flows.
     pub fn counters(&self) -> impl Iterator<Item = Counter> {
         self.clients.iter().flat_map(|(addr, totals)| {
             let [tx, rx] = *totals;
@@ -142,7 +141,8 @@ impl Ledger {
     }
 
     /// The ends that are clients, that of the first packet first. The other one must have answered, or have totals
-    /// already: nobody becomes a client by being scanned.
+    /// already: nobody becomes a client by being scanned. What one client sends another before that one first answers
+    /// counts for the sender only.
     fn find_ends(&self, entry: &Entry, is_client: IsClient<'_>) -> Option<[Option<IpAddr>; 2]> {
         let (first, other) = (entry.original.source, entry.reply.source);
         let takes_part = other != first && (entry.replied || self.clients.contains_key(&other));
@@ -234,7 +234,8 @@ mod tests {
         ledger.begin();
         ledger.read(1, &flow, &lan);
         ledger.end();
-        assert_eq!(totals(&ledger, host(11)), [0, 0]);
+        // The client is told with zeroes, so that one sees it begin.
+        assert_eq!((totals(&ledger, host(11)), ledger.counters().count()), ([0, 0], 2));
         ledger.close(1, &Entry { moved: moved(1100, 3300), ..flow }, &lan);
         assert_eq!(totals(&ledger, host(11)), [100, 300]);
         ledger.close(2, &flow, &lan);
@@ -309,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_of_a_flow_takes_forty_bytes() {
-        assert_eq!(size_of::<(u64, Last)>(), 40);
+    fn a_reading_of_a_flow_takes_forty_bytes_at_most() {
+        assert!(size_of::<(u64, Last)>() <= 40);
     }
 }

@@ -33,7 +33,7 @@ use crate::sys::clock::thread_cpu;
 use doctor::Announced;
 
 /// How long events gather before they are taken in, so that a busy network does not wake us for each.
-const GATHER: Duration = Duration::from_millis(100);
+const GATHER: Duration = Duration::from_millis(200);
 /// Shortest time between two readings of /proc/net/nf_conntrack, which takes longer than netlink.
 const PROC_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -54,7 +54,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        // Twice this, as the kernel doubles it, is room for 3,300 events: 33,000 a second, with GATHER between.
+        // Twice this, as the kernel doubles it, is room for 3,300 events: 16,000 a second, with GATHER between.
         Options { follow: true, bytes: false, max_clients: 4096, event_buffer: 2 << 20, proc: false }
     }
 }
