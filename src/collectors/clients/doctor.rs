@@ -39,6 +39,9 @@ pub fn check(config: &Config) -> Vec<Finding> {
         Verdict::Broken if !needed => Finding::note(finding.text),
         _ => finding,
     }));
+    if matches!(settings.accounting, Accounting::Set | Accounting::Rules) {
+        findings.extend(bridged());
+    }
     findings.push(names(&settings));
     findings
 }
@@ -51,6 +54,17 @@ fn lans(lans: &Lans) -> Vec<Finding> {
         false => Finding::ok(lans.to_string()),
     });
     findings
+}
+
+/// Whether what passes between ports of a bridge is sent through the firewall, and so counted.
+fn bridged() -> Option<Finding> {
+    let setting = std::fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables").ok()?;
+    (setting.trim() == "1").then(|| {
+        Finding::note(
+            "bridge-nf-call-iptables is 1, so traffic between ports of one bridge is counted, too; \
+             sysctl -w net.bridge.bridge-nf-call-iptables=0 unless something needs it",
+        )
+    })
 }
 
 fn names(settings: &Settings) -> Finding {

@@ -49,7 +49,7 @@ pub fn check_rules(options: &Options) -> Vec<Finding> {
     findings.push(match read {
         Err(error) => Finding::broken(error.to_string()),
         Ok(None) => Finding::ok(format!("nftables rules count for {found} addresses and directions")),
-        Ok(Some(reason)) if options.manage => Finding::ok(format!("{reason}: the daemon makes it")),
+        Ok(Some(_)) if options.manage => Finding::ok("no client has nftables rules so far: the daemon makes them"),
         Ok(Some(reason)) => Finding::note(reason),
     });
     findings.extend(check_flowtables(&mut requests));
