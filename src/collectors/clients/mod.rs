@@ -61,6 +61,8 @@ struct Clients {
     unapplied: bool,
     /// The LANs have changed since the neighbours were listed.
     unlisted: bool,
+    /// The LANs have changed since they were told; they are once a collection succeeds, and not at each try.
+    untold: bool,
     /// Other subnets are asked for since the LANs were found.
     resettled: bool,
     /// Clients that were dropped for it, whose counters are to be removed.
@@ -87,6 +89,7 @@ impl Clients {
             open: None,
             unapplied: false,
             unlisted: false,
+            untold: false,
             resettled: false,
             dropped: Vec::new(),
             judged: None,
@@ -118,8 +121,7 @@ impl Clients {
                 log::warn!(target: ROW.name, "{problem}");
             }
             if lans.lans != self.lans.lans {
-                log::info!(target: ROW.name, "{lans}");
-                self.unapplied = true;
+                (self.unapplied, self.untold) = (true, true);
             }
             if lans != self.lans {
                 self.unlisted = true;
@@ -186,6 +188,9 @@ impl Clients {
         self.names.refresh(now);
         for (addr, client) in roster.iter().filter(|(_, client)| client.online) {
             self.names.learned(client.mac.map(Mac).as_ref(), &addr, now);
+        }
+        if std::mem::take(&mut self.untold) {
+            log::info!(target: ROW.name, "{}", self.lans);
         }
         self.write(page, now);
         Ok(())
