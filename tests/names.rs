@@ -62,12 +62,12 @@ fn a_file_that_breaks_is_logged_once_and_once_again_when_it_is_mended() {
     assert_eq!(*LINES.0.lock().unwrap(), [broken.clone(), mended, broken, malformed, well]);
 }
 
-/// Twenty clients with names as long as names may be, from a lease file beside the cache.
-fn twenty_clients(dir: &Path) -> Directory {
+/// Twenty clients with names as long as names may be, from leases in `files`, and the cache below `dir`.
+fn twenty_clients(files: &Dir, dir: &Path) -> Directory {
     let lease = |n: u8| format!("1 02:00:00:00:00:{n:02x} 10.0.0.{n} {} *\n", "x".repeat(255));
-    let leases = Path::new("/tmp/leases");
-    fs::write(leases, (1..=20).map(lease).collect::<String>()).unwrap();
-    let sources = Sources { uci_dir: "/nonexistent".into(), leases: vec![leases.to_owned()], hosts: Vec::new() };
+    let leases = files.0.join("leases");
+    fs::write(&leases, (1..=20).map(lease).collect::<String>()).unwrap();
+    let sources = Sources { uci_dir: "/nonexistent".into(), leases: vec![leases], hosts: Vec::new() };
     let mut directory = Directory::new(Settings { sources, cache: Some(dir.join("names")), reverse_dns: None });
     let now = Instant::now();
     directory.refresh(now);
@@ -79,10 +79,11 @@ fn twenty_clients(dir: &Path) -> Directory {
 fn a_full_disk_keeps_the_old_cache_and_all_names() {
     let name = "a_full_disk_keeps_the_old_cache_and_all_names";
     let old = "# gatemeter names 1\n- old 10.9.0.1\n";
-    let prepare = "mount -t tmpfs none /tmp && printf '# gatemeter names 1\\n- old 10.9.0.1\\n' >/mnt/names && \
-                   { cat /dev/zero >/mnt/filler 2>/tmp/full || grep -q 'No space left' /tmp/full; }";
+    let prepare = "printf '# gatemeter names 1\\n- old 10.9.0.1\\n' >/mnt/names && \
+                   cat /dev/zero 2>&1 >/mnt/filler | grep -q 'No space left'";
     let Some(dir) = on_small_tmpfs(name, prepare) else { return };
-    let mut directory = twenty_clients(&dir);
+    let files = Dir::new(name);
+    let mut directory = twenty_clients(&files, &dir);
     directory.save(Instant::now());
     assert_eq!(fs::read_to_string(dir.join("names")).unwrap(), old);
     assert_eq!(fs::read_dir(&dir).unwrap().count(), 2);
@@ -97,9 +98,9 @@ fn a_full_disk_keeps_the_old_cache_and_all_names() {
 #[test]
 fn a_read_only_disk_costs_the_cache_and_nothing_else() {
     let name = "a_read_only_disk_costs_the_cache_and_nothing_else";
-    let prepare = "mount -t tmpfs none /tmp && mount -o remount,ro /mnt";
-    let Some(dir) = on_small_tmpfs(name, prepare) else { return };
-    let mut directory = twenty_clients(&dir.join("state"));
+    let Some(dir) = on_small_tmpfs(name, "mount -o remount,ro /mnt") else { return };
+    let files = Dir::new(name);
+    let mut directory = twenty_clients(&files, &dir.join("state"));
     directory.save(Instant::now());
     directory.refresh(Instant::now() + Duration::from_secs(3600));
     assert!(directory.name(None, &IpAddr::from([10, 0, 0, 20])).is_some());
