@@ -69,9 +69,9 @@ impl Timestamps {
 
     /// Makes the next packet number 0 again.
     ///
-    /// Some packets that the kernel refuses use up a number and some do not, so nobody knows what number the next one has
-    /// after a refusal. Stamps that are on their way keep their old numbers: read the error queue first, and do without
-    /// the stamps of packets that have none by then.
+    /// Some packets that the kernel refuses use up a number and some do not, so nobody knows what number the next one
+    /// has after a refusal. Stamps that are on their way keep their old numbers: read the error queue first, and do
+    /// without the stamps of packets that have none by then.
     ///
     /// # Errors
     /// The refused system call.

@@ -57,7 +57,7 @@ impl ReceiveBatch {
         for index in 0..packets {
             let vector =
                 libc::iovec { iov_base: first_byte.wrapping_add(index * packet_bytes).cast(), iov_len: packet_bytes };
-            // SAFETY: there are as many vectors as packets, so the pointer is within them and nothing else refers to it.
+            // SAFETY: there are as many vectors as packets, so the pointer is within them; nothing else refers to it.
             unsafe { first_vector.wrapping_add(index).write(vector) };
         }
         for (index, header) in headers.iter_mut().enumerate() {
@@ -119,10 +119,10 @@ impl ReceiveBatch {
         let mut stale = 0;
         loop {
             let (first, count) = (self.headers.as_mut_ptr(), self.headers.len() as libc::c_uint);
-            // SAFETY: `first` points to `count` live headers. Each points to an address, a control buffer and a vector of
-            // one piece in this batch's own storage, as long as the lengths that are set above or were never touched. No
-            // reference to that storage is alive, since this batch is borrowed as mutable. The descriptor is borrowed,
-            // so it stays open during the call. No time limit is given: the one that the call takes does not work.
+            // SAFETY: `first` points to `count` live headers. Each points to an address, a control buffer and a vector
+            // of one piece in this batch's own storage, as long as the lengths that are set above or were never
+            // touched. No reference to that storage is alive, since this batch is borrowed as mutable. The descriptor
+            // is borrowed, so it stays open during the call. No time limit is given: that of the call does not work.
             let got = unsafe { libc::recvmmsg(socket, first, count, flags as _, std::ptr::null_mut()) };
             if let Ok(got) = usize::try_from(got) {
                 self.received = got;
