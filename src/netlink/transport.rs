@@ -12,7 +12,7 @@ use smol::future::yield_now;
 
 use super::{Message, error_number, messages};
 use crate::error::Malformed;
-use crate::sys::netlink as sys;
+use crate::sys::{netlink as sys, socket};
 
 /// Room for one datagram; the kernel sends dumps in pieces of at most 32 KiB.
 const DATAGRAM_BYTES: usize = 32 * 1024;
@@ -186,13 +186,13 @@ impl Events {
     /// `bytes` of unread events as the kernel counts them (several times their length).
     pub fn open(protocol: libc::c_int, groups: u32, bytes: libc::c_int) -> io::Result<Self> {
         let fd = sys::open(protocol, groups)?;
-        sys::set_receive_buffer(&fd, bytes);
+        socket::set_receive_buffer(&fd, bytes);
         Ok(Events { socket: Async::new_nonblocking(fd)?, buf: vec![0; DATAGRAM_BYTES] })
     }
 
     /// Has the kernel drop events that `filter` does not let pass.
     pub fn filter(&self, filter: &[libc::sock_filter]) -> io::Result<()> {
-        sys::attach_filter(self.socket.get_ref(), filter)
+        socket::attach_filter(self.socket.get_ref(), filter)
     }
 
     /// Waits until there are events. Safe to be dropped while it waits.

@@ -2,7 +2,9 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::AsRawFd as _;
+
+use super::socket;
 
 /// Index and name of each network interface of this network namespace.
 pub fn interfaces() -> io::Result<Vec<(u32, String)>> {
@@ -32,7 +34,20 @@ pub fn interfaces() -> io::Result<Vec<(u32, String)>> {
 
 /// Whether the interface carries Ethernet frames.
 pub fn is_ethernet(ifname: &str) -> io::Result<bool> {
-    // SAFETY: the record is plain numbers and bytes, for which zero is a value.
+    let mut record = request(ifname)?;
+    let socket = socket::open(libc::AF_UNIX, libc::SOCK_DGRAM, 0)?;
+    // SAFETY: the request reads and writes one `ifreq`, which `record` is.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR as _, &raw mut record) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just filled this member of the union.
+    let kind = unsafe { record.ifr_ifru.ifru_hwaddr.sa_family };
+    Ok(kind == libc::ARPHRD_ETHER)
+}
+
+/// A record for a request about an interface, with its name filled in.
+pub(super) fn request(ifname: &str) -> io::Result<libc::ifreq> {
+    // SAFETY: the record is numbers, bytes and a pointer, for which zero is a value.
     let mut record = unsafe { std::mem::zeroed::<libc::ifreq>() };
     let name = ifname.as_bytes();
     if name.is_empty() || name.len() >= record.ifr_name.len() {
@@ -41,20 +56,7 @@ pub fn is_ethernet(ifname: &str) -> io::Result<bool> {
     for (to, from) in record.ifr_name.iter_mut().zip(name) {
         *to = *from as libc::c_char;
     }
-    // SAFETY: the call takes numbers only.
-    let fd = unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just returned this descriptor to us and nobody else knows it.
-    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    // SAFETY: the request reads and writes one `ifreq`, which `record` is.
-    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR as _, &raw mut record) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just filled this member of the union.
-    let kind = unsafe { record.ifr_ifru.ifru_hwaddr.sa_family };
-    Ok(kind == libc::ARPHRD_ETHER)
+    Ok(record)
 }
 
 #[cfg(test)]

@@ -2,28 +2,38 @@
 //!
 //! | file | system calls | why not through a library |
 //! |---|---|---|
+//! | `batch` | `sendmmsg`, `recvmmsg` | std sends and receives one packet at a time, and no control messages |
 //! | `bpf` | `bpf` | aya takes 400 kB on MIPS, and offers no batch reads, no map sizes and no link by interface index |
 //! | `caps` | `capget`, `capset`, `prctl` | to drop privileges after start; std has nothing for it |
 //! | `clock` | `clock_gettime` | std does not tell the CPU time of a thread |
 //! | `fs` | `statfs`, `mount`, `flock` | to find or mount the BPF file system, and to lock what is pinned on it |
+//! | `hardware_stamps` | `ioctl` | a network card takes stamps only when told to |
 //! | `interfaces` | `if_nameindex`, `ioctl` | names and kinds of interfaces where no netlink socket is open |
 //! | `limits` | `getrlimit`, `setrlimit` | locked memory, before the privilege to lift its limit is given up |
 //! | `memory` | `membarrier` | an order between our writes and running kernel programs |
-//! | `netlink` | `socket`, `setsockopt`, `bind`, `send`, `recv` on `AF_NETLINK` | std knows no netlink sockets |
+//! | `netlink` | `bind`, `send`, `recvfrom` on `AF_NETLINK` | std knows no netlink sockets |
+//! | `raw` | `recv` | std knows no raw sockets |
 //! | `signals` | `sigprocmask`, `signalfd`, `read` | signals as a descriptor the executor can wait for |
-//! | `tcp` | `socket`, `setsockopt`, `bind`, `listen` | std cannot set options between socket() and bind() |
+//! | `socket` | `socket`, `setsockopt`, `bind`, `connect`, `getsockname` | std opens TCP and UDP only, and has few options |
+//! | `tcp` | `listen` | std cannot set options between socket() and bind() |
 //! | `timerfd` | defines `timerfd_*` on MIPS | async-io's timers never fire there otherwise |
 #![allow(unsafe_code)]
 
+pub mod batch;
 pub mod bpf;
 pub mod caps;
 pub mod clock;
 pub mod fs;
+pub mod hardware_stamps;
 pub mod interfaces;
 pub mod limits;
 pub mod memory;
 pub mod netlink;
+pub mod raw;
 pub mod signals;
+pub mod socket;
+pub mod source;
 pub mod tcp;
 #[cfg(all(target_arch = "mips", target_env = "musl"))]
 mod timerfd;
+pub mod timestamps;

@@ -1,19 +1,14 @@
 //! Netlink sockets: open, bind, send, receive. What the bytes mean is decided in [`crate::netlink`].
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use super::socket;
 
 /// Opens a non-blocking netlink socket of a protocol family (`libc::NETLINK_ROUTE` and the like), subscribed to the
 /// multicast `groups` given as the legacy bit mask.
 pub fn open(protocol: libc::c_int, groups: u32) -> io::Result<OwnedFd> {
-    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: socket() takes no pointers.
-    let fd = unsafe { libc::socket(libc::AF_NETLINK, kind, protocol) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: `fd` was just returned by socket(), so it is open and nobody else owns it.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let fd = socket::open(libc::AF_NETLINK, libc::SOCK_RAW, protocol)?;
     // SAFETY: sockaddr_nl is plain numbers, for which all zeroes is a valid value.
     let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
     address.nl_family = libc::AF_NETLINK as libc::sa_family_t;
@@ -24,40 +19,10 @@ pub fn open(protocol: libc::c_int, groups: u32) -> io::Result<OwnedFd> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(fd) }
 }
 
-/// Asks for room for `bytes` of unread messages, beyond the system's limit where we may.
-pub fn set_receive_buffer(fd: &impl AsRawFd, bytes: libc::c_int) {
-    for option in [libc::SO_RCVBUFFORCE, libc::SO_RCVBUF] {
-        let length = size_of::<libc::c_int>() as libc::socklen_t;
-        // SAFETY: `fd` is open for the call; the value is a live c_int and `length` its size.
-        let result =
-            unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, option, (&raw const bytes).cast(), length) };
-        if result == 0 {
-            return;
-        }
-    }
-}
-
 /// Turns on one of the socket options of netlink(7), as `libc::NETLINK_CAP_ACK`; a kernel that does not know it goes
 /// on without.
-pub fn set_flag(fd: &impl AsRawFd, option: libc::c_int) {
-    let on: libc::c_int = 1;
-    let length = size_of::<libc::c_int>() as libc::socklen_t;
-    // SAFETY: `fd` is open for the call; the value is a live c_int and `length` its size.
-    unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_NETLINK, option, (&raw const on).cast(), length) };
-}
-
-/// Has the kernel drop what `filter` does not let pass before it takes room in the socket (SO_ATTACH_FILTER).
-pub fn attach_filter(fd: &impl AsRawFd, filter: &[libc::sock_filter]) -> io::Result<()> {
-    let length = u16::try_from(filter.len()).map_err(io::Error::other)?;
-    // The kernel only reads what `filter` points at.
-    let program = libc::sock_fprog { len: length, filter: filter.as_ptr().cast_mut() };
-    let size = size_of::<libc::sock_fprog>() as libc::socklen_t;
-    // SAFETY: `fd` is open for the call; `program` is a live sock_fprog of the size given, and points at as many live
-    // instructions as it says, which the kernel copies.
-    let result = unsafe {
-        libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, (&raw const program).cast(), size)
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+pub fn set_flag(fd: &impl AsFd, option: libc::c_int) {
+    let _ = socket::set_int(fd.as_fd(), libc::SOL_NETLINK, option, 1);
 }
 
 /// Sends one request to the kernel.
