@@ -250,4 +250,5 @@ fn report(problem: Problem, destination: IpAddr, probe: Option<Quoted>) -> Recei
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "a wrong index fails the test")]
 mod tests;

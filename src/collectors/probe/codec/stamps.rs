@@ -234,4 +234,5 @@ fn reporter(data: &[u8], abi: &Abi) -> Option<IpAddr> {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "a wrong index fails the test")]
 mod tests;

@@ -113,4 +113,5 @@ pub fn read_v6(segment: &[u8]) -> Result<Option<Answer>, Malformed> {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "a wrong index fails the test")]
 mod tests;

@@ -1,5 +1,3 @@
-#![allow(clippy::indexing_slicing)]
-
 use std::net::IpAddr;
 
 use etherparse::{IcmpEchoHeader, Icmpv4Slice, Icmpv4Type, Icmpv6Slice, Icmpv6Type};

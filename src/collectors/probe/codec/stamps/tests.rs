@@ -1,5 +1,3 @@
-#![allow(clippy::indexing_slicing)]
-
 use super::*;
 
 /// Generic and MIPS, both word sizes, both byte orders.

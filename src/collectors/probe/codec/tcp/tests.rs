@@ -1,5 +1,3 @@
-#![allow(clippy::indexing_slicing)]
-
 use etherparse::{TcpOptionElement, TcpSlice};
 
 use super::*;
