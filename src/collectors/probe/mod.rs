@@ -5,6 +5,7 @@
 
 pub mod codec;
 pub mod filter;
+pub mod target;
 pub mod window;
 
 #[cfg(test)]

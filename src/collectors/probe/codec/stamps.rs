@@ -7,6 +7,7 @@
 #![deny(clippy::indexing_slicing)]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU64;
 
 use crate::bytes::{slice, take};
 use crate::error::Malformed;
@@ -81,9 +82,9 @@ impl Abi {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stamps {
     /// By the kernel, in nanoseconds since 1970.
-    pub software: Option<u64>,
+    pub software: Option<NonZeroU64>,
     /// By the network card, in nanoseconds of its own clock.
-    pub hardware: Option<u64>,
+    pub hardware: Option<NonZeroU64>,
 }
 
 /// What a message on the error queue is about.
@@ -196,7 +197,7 @@ fn stamps(data: &[u8], word: usize, abi: &Abi) -> Result<Stamps, Malformed> {
         };
         let total = seconds.checked_mul(NANOS).and_then(|seconds| seconds.checked_add(nanos));
         match total {
-            Some(total) if nanos < NANOS => Ok((total != 0).then_some(total)),
+            Some(total) if nanos < NANOS => Ok(NonZeroU64::new(total)),
             _ => Err(Malformed::Value { what: "stamp", offset: at }),
         }
     };

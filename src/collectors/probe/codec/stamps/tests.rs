@@ -70,7 +70,7 @@ impl Messages {
     }
 }
 
-const BOTH: Stamps = Stamps { software: Some(STAMP), hardware: Some(77 * NANOS + 5) };
+const BOTH: Stamps = Stamps { software: NonZeroU64::new(STAMP), hardware: NonZeroU64::new(77 * NANOS + 5) };
 
 #[test]
 fn nothing_is_told_by_no_message() {
