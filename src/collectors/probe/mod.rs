@@ -5,6 +5,7 @@
 
 pub mod codec;
 pub mod filter;
+pub mod schedule;
 pub mod target;
 pub mod window;
 
