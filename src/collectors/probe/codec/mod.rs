@@ -7,3 +7,6 @@ pub mod icmp;
 pub mod ip;
 pub mod stamps;
 pub mod tcp;
+
+#[cfg(test)]
+mod tests;
