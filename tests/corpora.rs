@@ -7,6 +7,8 @@ use std::fs;
 use std::path::Path;
 
 use gatemeter::collectors::clients::flows::proc;
+use gatemeter::collectors::probe::codec::stamps::{Abi, Control};
+use gatemeter::collectors::probe::codec::{icmp, tcp};
 use gatemeter::collectors::traffic::codec;
 use gatemeter::config::uci;
 use gatemeter::lan::Interfaces;
@@ -136,4 +138,18 @@ fn table_entries_are_decoded_or_refused() {
         let _ = codec::may_be_torn(bytes);
     };
     assert!(replay("tables", decode) > 2);
+}
+
+#[test]
+fn answers_to_probes_and_control_messages_are_read_or_refused() {
+    let decode = |bytes: &[u8]| {
+        let _ = (icmp::read_v4(bytes), icmp::read_v4_message(bytes), icmp::read_v6(bytes));
+        let _ = (tcp::read_v4(bytes), tcp::read_v6(bytes));
+        for (word, sol_socket) in [(4, 1), (4, 0xffff), (8, 1)] {
+            for is_big in [false, true] {
+                let _ = Control::read(bytes, &Abi { word, is_big, sol_socket });
+            }
+        }
+    };
+    assert!(replay("probe", decode) > 12);
 }

@@ -5,6 +5,7 @@
 
 pub mod clients;
 mod interfaces;
+pub mod probe;
 pub mod traffic;
 
 use std::future::Future;
