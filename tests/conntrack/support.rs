@@ -21,6 +21,10 @@ pub fn tracking_lab() -> Lab {
         "table inet lab_track {\nchain forward {\ntype filter hook forward priority 0\nct state new counter\n}\n}\n",
     );
     lab.router.sysctl("netfilter/nf_conntrack_acct", "1");
+    // What a test makes stays for as long as a busy machine takes for it.
+    for protocol in ["udp", "icmp", "icmpv6"] {
+        lab.router.sysctl(&format!("netfilter/nf_conntrack_{protocol}_timeout"), "600");
+    }
     forget_all(&lab.router);
     lab
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use etherparse::PacketBuilder;
 use gatemeter::collectors::traffic::codec::{Counters, HostKey, Rules};
-use gatemeter::collectors::traffic::loader::{Accounting, Attach, Hook, Settings};
+use gatemeter::collectors::traffic::loader::{Accounting, Attach, Hook, Settings, clean};
 
 use crate::net;
 
@@ -29,10 +29,19 @@ pub fn rules() -> Rules {
 }
 
 pub fn open(max_hosts: u32, pin_dir: Option<&Path>, attach: Attach) -> Accounting {
-    // Another test's thread may be starting a command right now, whose process holds copies of our locks until it
-    // executes. The daemon starts no process.
-    for _ in 0..100 {
-        match try_open(max_hosts, pin_dir, attach) {
+    once_free(|| try_open(max_hosts, pin_dir, attach))
+}
+
+/// Removes what is pinned, once whoever kept it is gone; returns what was removed.
+pub fn cleaned(pin_dir: &Path) -> Vec<String> {
+    once_free(|| clean(Some(pin_dir)))
+}
+
+/// Does what one process at a time may do. Another test's thread may be starting a command right now, whose process
+/// holds copies of our locks until it executes. The daemon starts no process.
+fn once_free<T>(mut work: impl FnMut() -> Result<T, gatemeter::error::Error>) -> T {
+    for _ in 0..500 {
+        match work() {
             Err(error) if error.to_string().contains("another gatemeter") => {
                 std::thread::sleep(std::time::Duration::from_millis(20));
             }
