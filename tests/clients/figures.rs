@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::harness::{Daemon, PATIENCE, Samples, Setup, exposition};
 use crate::lab::traffic::{Sent, UdpPair};
+pub use crate::lab::traffic::{StopOnDrop, let_it_flow};
 use crate::lab::{End, Lab, Node, process};
 
 /// The collector's state as the daemon sees it.
@@ -186,26 +187,6 @@ pub fn talk(from: End, to: End, stop: &AtomicBool) -> Tally {
         thread::sleep(Duration::from_millis(2));
     }
     tally
-}
-
-/// Waits until every host of the main LAN has sent and received a good deal more, whatever the daemon does.
-pub fn let_it_flow(lab: &Lab) {
-    let moved = |node: &Node| {
-        let counters = node.counters("eth0");
-        counters.tx_packets.min(counters.rx_packets)
-    };
-    let before: Vec<u64> = lab.lan.iter().map(moved).collect();
-    let flowed = || lab.lan.iter().zip(&before).all(|(node, before)| moved(node) > before + 40).then_some(());
-    assert!(process::poll(PATIENCE, flowed).is_some(), "the hosts have stopped talking");
-}
-
-/// Tells threads to stop, also when an assertion fails: their scope would wait for them for ever.
-pub struct StopOnDrop<'a>(pub &'a AtomicBool);
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// Adds up tallies of the same clients.

@@ -4,9 +4,11 @@
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::node::End;
+use super::Lab;
+use super::node::{End, Node};
 use super::process::{self, LIMIT};
 
 /// Longest UDP payload that fits one Ethernet frame of the lab over IPv4 and IPv6 alike.
@@ -236,4 +238,24 @@ fn iperf_bytes(report: &str, object: &str) -> u64 {
         value.trim_start().split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
     };
     member().unwrap_or_else(|| panic!("no {object}.bytes in iperf3's report:\n{report}"))
+}
+
+/// Waits until every host of the main LAN has sent and received a good deal more, whatever the daemon does.
+pub fn let_it_flow(lab: &Lab) {
+    let moved = |node: &Node| {
+        let counters = node.counters("eth0");
+        counters.tx_packets.min(counters.rx_packets)
+    };
+    let before: Vec<u64> = lab.lan.iter().map(moved).collect();
+    let flowed = || lab.lan.iter().zip(&before).all(|(node, before)| moved(node) > before + 40).then_some(());
+    assert!(process::poll(LIMIT, flowed).is_some(), "the hosts have stopped talking");
+}
+
+/// Tells threads to stop, also when an assertion fails: their scope would wait for them for ever.
+pub struct StopOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
