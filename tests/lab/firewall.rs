@@ -37,6 +37,8 @@ impl<'a> Firewall<'a> {
         process::must(nft, &self.ruleset()).unwrap_or_else(|e| panic!("{e}"));
     }
 
+    /// Without firewall4's verdict map for connections that are established: for a moment of each reload the kernel finds
+    /// nothing in it and drops a packet.
     fn ruleset(&self) -> String {
         format!(
             "table inet fw4\n\
@@ -44,12 +46,12 @@ impl<'a> Firewall<'a> {
              table inet fw4 {{\n\
              chain input {{\n\
              type filter hook input priority filter; policy accept;\n\
-             ct state vmap {{ established : accept, related : accept }}\n\
+             ct state established,related accept\n\
              iifname \"wan\" meta l4proto {{ icmp, icmpv6 }} accept\n\
              }}\n\
              chain forward {{\n\
              type filter hook forward priority filter; policy drop;\n\
-             ct state vmap {{ established : accept, related : accept }}\n\
+             ct state established,related accept\n\
              iifname \"br-lan\" jump forward_lan\n\
              iifname \"wan\" jump forward_wan\n\
              jump handle_reject\n\
