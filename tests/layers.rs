@@ -238,6 +238,7 @@ fn metric(out: &mut String, desc: &Desc) {
         Kind::Counter => "counter",
         Kind::Gauge => "gauge",
         Kind::Info => "info",
+        Kind::Histogram => "histogram",
     };
     let labels: Vec<String> = desc.labels.iter().map(|label| format!("`{label}`")).collect();
     row(out, &[&format!("`{}`", desc.name), kind, &labels.join(" "), desc.help]);

@@ -23,6 +23,8 @@ pub enum Kind {
     Gauge,
     /// Always 1: the labels are the information; the name ends in `_info`.
     Info,
+    /// How many of the measured values lie below each of some bounds, how many there are, and their sum.
+    Histogram,
 }
 
 /// A metric family: name, type, label names in output order, and help text (which names the unit).
@@ -88,6 +90,20 @@ struct Family {
 struct Sample {
     labels: LabelSet,
     value: Value,
+    part: Part,
+}
+
+/// What a sample is to its family.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Part {
+    /// All there is.
+    Whole,
+    /// Of a histogram: how many values lie at or below this bound.
+    Bucket(f64),
+    /// Of a histogram: the sum of all values.
+    Sum,
+    /// Of a histogram: how many values there are.
+    Count,
 }
 
 /// The families of one collector at one moment.
@@ -149,7 +165,23 @@ impl Page {
             self.families.last().is_some_and(|family| family.desc.labels.len() == labels.len as usize),
             "the labels do not fit the family"
         );
-        self.samples.push(Sample { labels, value: value.into() });
+        self.push(labels, value.into(), Part::Whole);
+    }
+
+    /// Adds a histogram to the family begun last: for each bound, ascending, how many values lie above the one before
+    /// and not above it, then how many lie above all of them; and the sum of the values.
+    pub fn histogram(&mut self, labels: LabelSet, bounds: &[f64], counts: &[u64], sum: f64) {
+        let mut below = 0;
+        for (bound, count) in bounds.iter().copied().chain([f64::INFINITY]).zip(counts) {
+            below += count;
+            self.push(labels, below.into(), Part::Bucket(bound));
+        }
+        self.push(labels, sum.into(), Part::Sum);
+        self.push(labels, below.into(), Part::Count);
+    }
+
+    fn push(&mut self, labels: LabelSet, value: Value, part: Part) {
+        self.samples.push(Sample { labels, value, part });
     }
 
     /// Adds a family with a single sample that has no labels.
@@ -186,7 +218,11 @@ impl<'a> FamilyView<'a> {
     /// The family's samples, in the order they were written.
     pub fn samples(&self) -> impl Iterator<Item = SampleView<'a>> {
         let (page, names) = (self.page, self.desc.labels);
-        self.samples.iter().map(move |sample| SampleView { page, names, labels: sample.labels, value: sample.value })
+        let view = move |sample: &Sample| {
+            let Sample { labels, value, part } = *sample;
+            SampleView { page, names, labels, value, part }
+        };
+        self.samples.iter().map(view)
     }
 }
 
@@ -197,6 +233,8 @@ pub struct SampleView<'a> {
     labels: LabelSet,
     /// Its value, in the family's unit.
     pub value: Value,
+    /// What it is to the family.
+    pub part: Part,
 }
 
 impl<'a> SampleView<'a> {

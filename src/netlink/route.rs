@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::build::Datagram;
 use super::{Message, attributes, known, text};
 use crate::bytes::{ne16, ne32, slice, take};
 use crate::error::Malformed;
@@ -88,6 +89,56 @@ pub struct DefaultRoute {
     pub metric: u32,
     /// The interfaces it uses; more than one if it is multipath.
     pub ifindexes: Vec<u32>,
+}
+
+/// How this machine would send to a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Path {
+    /// The interface packets leave by.
+    pub ifindex: u32,
+    /// The address of ours they come from, if there is any.
+    pub source: Option<IpAddr>,
+    /// The router they go to, if the destination is behind one.
+    pub gateway: Option<IpAddr>,
+}
+
+/// Asks how this machine would send to a destination, through one interface or, with 0, through whichever the routes
+/// say. The kernel refuses where there is no route.
+pub fn path_request(sequence: u32, destination: IpAddr, ifindex: u32) -> Vec<u8> {
+    let (family, bits, address) = match &destination {
+        IpAddr::V4(ip) => (libc::AF_INET, 32, &ip.octets()[..]),
+        IpAddr::V6(ip) => (libc::AF_INET6, 128, &ip.octets()[..]),
+    };
+    let mut fixed = [0; RTMSG_BYTES];
+    (fixed[0], fixed[1]) = (family as u8, bits);
+    let mut datagram = Datagram::new();
+    datagram.message(libc::RTM_GETROUTE, libc::NLM_F_REQUEST as u16, sequence, &fixed);
+    datagram.attribute(libc::RTA_DST, address);
+    if ifindex != 0 {
+        datagram.ne32(libc::RTA_OIF, ifindex);
+    }
+    datagram.finish()
+}
+
+/// Decodes the answer to [`path_request`]; nothing for a route that forbids, and for other messages.
+pub fn path(message: &Message<'_>) -> Result<Option<Path>, Malformed> {
+    if message.kind != libc::RTM_NEWROUTE {
+        return Ok(None);
+    }
+    let [family, _, _, _, _, _, _, kind] = take(message.body, 0, "route header")?;
+    if matches!(kind, libc::RTN_UNREACHABLE | libc::RTN_BLACKHOLE | libc::RTN_PROHIBIT | libc::RTN_THROW) {
+        return Ok(None);
+    }
+    let mut path = Path::default();
+    for attribute in known(tail(message.body, RTMSG_BYTES)?) {
+        match attribute.kind {
+            libc::RTA_OIF => path.ifindex = ne32(attribute.value, 0, "RTA_OIF")?,
+            libc::RTA_PREFSRC => path.source = ip(family, attribute.value)?,
+            libc::RTA_GATEWAY => path.gateway = ip(family, attribute.value)?,
+            _ => {}
+        }
+    }
+    Ok(Some(path))
 }
 
 /// Decodes one message; nothing for a message that is none of our subjects, such as a route to somewhere.
@@ -264,6 +315,43 @@ mod tests {
         let Ok(Some(Event::Link(link))) = decoded(libc::RTM_NEWLINK, &body) else { panic!("not a link") };
         assert_eq!((link.ifindex, link.name.as_str(), link.up), (7, "br-lan.10", true));
         assert_eq!((link.parent, link.vlan, link.ethernet), (Some(3), Some(10), true));
+    }
+
+    #[test]
+    fn a_path_to_somewhere_tells_interface_source_and_router() {
+        let header = vec![libc::AF_INET as u8, 32, 0, 0, 254, 0, 0, libc::RTN_UNICAST, 0, 0, 0, 0];
+        let body = with(
+            header.clone(),
+            &[
+                (libc::RTA_DST, &[198, 51, 100, 10]),
+                (libc::RTA_OIF, &7u32.to_ne_bytes()),
+                (libc::RTA_PREFSRC, &[203, 0, 113, 2]),
+                (libc::RTA_GATEWAY, &[203, 0, 113, 1]),
+            ],
+        );
+        let decoded = |body: &[u8]| path(&Message { kind: libc::RTM_NEWROUTE, flags: 0, sequence: 1, body });
+        let addr = |text: &str| Some(text.parse().unwrap());
+        let expected = Path { ifindex: 7, source: addr("203.0.113.2"), gateway: addr("203.0.113.1") };
+        assert_eq!(decoded(&body), Ok(Some(expected)));
+        let mut forbidden = header;
+        forbidden[7] = libc::RTN_PROHIBIT;
+        assert_eq!(decoded(&forbidden), Ok(None));
+        assert!(decoded(&[0; 4]).is_err());
+    }
+
+    #[test]
+    fn the_kernel_tells_the_path_to_ourselves_and_refuses_one_through_nowhere() {
+        let mut requests = super::super::transport::Requests::open(libc::NETLINK_ROUTE).unwrap();
+        for text in ["127.0.0.1", "::1"] {
+            let (destination, mut found) = (text.parse().unwrap(), None);
+            let each = |message: &Message<'_>| {
+                found = path(message)?.or(found);
+                Ok(())
+            };
+            requests.get(&path_request(1, destination, 0), each).unwrap();
+            assert_eq!(found.map(|path| (path.source, path.gateway)), Some((Some(destination), None)), "{text}");
+        }
+        assert!(requests.get(&path_request(2, [192, 0, 2, 1].into(), 0x7fff_fff0), |_| Ok(())).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use crate::metrics::{Desc, Kind, Page, Value};
+use crate::metrics::{Desc, Kind, Page, Part, Value};
 
 /// Which of the two text formats is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,12 +42,25 @@ pub fn encode(page: &Page, dialect: Dialect, out: &mut String) {
         out.push('\n');
         for sample in family.samples() {
             out.push_str(family.desc.name);
+            out.push_str(match sample.part {
+                Part::Whole => "",
+                Part::Bucket(_) => "_bucket",
+                Part::Sum => "_sum",
+                Part::Count => "_count",
+            });
             let mut separator = '{';
             for (label, value) in sample.labels() {
                 out.push(separator);
                 out.push_str(label);
                 out.push_str("=\"");
                 escape(value, true, out);
+                out.push('"');
+                separator = ',';
+            }
+            if let Part::Bucket(bound) = sample.part {
+                out.push(separator);
+                out.push_str("le=\"");
+                push_value(bound.into(), out);
                 out.push('"');
                 separator = ',';
             }
@@ -70,6 +83,7 @@ pub fn finish(dialect: Dialect, out: &mut String) {
 fn metadata(desc: &Desc, dialect: Dialect) -> (&'static str, &'static str) {
     match (dialect, desc.kind) {
         (Dialect::Text, Kind::Counter) => (desc.name, "counter"),
+        (_, Kind::Histogram) => (desc.name, "histogram"),
         (_, Kind::Gauge) | (Dialect::Text, Kind::Info) => (desc.name, "gauge"),
         (Dialect::OpenMetrics, Kind::Counter) => match desc.name.strip_suffix("_total") {
             Some(name) => (name, "counter"),
@@ -167,6 +181,25 @@ mod tests {
         assert!(text.contains("# TYPE seed_count unknown\nseed_count 3\n"));
         assert!(text.contains("# TYPE app_build info\napp_build_info{version=\"0.1.0\"} 1\n"));
         assert!(text.ends_with("load 0.25\n# EOF\n"));
+    }
+
+    #[test]
+    fn a_histogram_counts_up_to_each_bound_and_ends_with_sum_and_count() {
+        static RTT: Desc = Desc { name: "rtt_seconds", kind: Kind::Histogram, labels: &["ip"], help: "RTT." };
+        let mut page = Page::new();
+        let ip = page.labels(&[&"192.0.2.1"]);
+        page.family(&RTT);
+        page.histogram(ip, &[0.00005, 0.1], &[1, 2, 3], 1.5);
+        let mut out = String::new();
+        encode(&page, Dialect::Text, &mut out);
+        assert_eq!(
+            out,
+            "# HELP rtt_seconds RTT.\n# TYPE rtt_seconds histogram\n\
+             rtt_seconds_bucket{ip=\"192.0.2.1\",le=\"0.00005\"} 1\n\
+             rtt_seconds_bucket{ip=\"192.0.2.1\",le=\"0.1\"} 3\n\
+             rtt_seconds_bucket{ip=\"192.0.2.1\",le=\"+Inf\"} 6\n\
+             rtt_seconds_sum{ip=\"192.0.2.1\"} 1.5\nrtt_seconds_count{ip=\"192.0.2.1\"} 6\n"
+        );
     }
 
     #[test]
