@@ -1,5 +1,6 @@
 //! The commands that are not the daemon: `once`, `check`, `clean`.
 
+use std::cell::RefCell;
 use std::io::Write as _;
 use std::path::Path;
 use std::rc::Rc;
@@ -39,7 +40,8 @@ pub fn once(args: &Args, once: &Once) -> Result<bool> {
         (row.prepare)(&config);
     }
     let statuses: Vec<_> = rows.iter().map(|row| Status::new(row.name)).collect();
-    let shared = Rc::new(Shared { store: Store::new(rows.iter().map(|row| row.name)), changed: Box::new(|| {}) });
+    let store = Store::new(rows.iter().map(|row| row.name));
+    let shared = Rc::new(Shared { store, changed: Box::new(|| {}), desk: RefCell::default() });
     for (row, status) in rows.iter().zip(&statuses) {
         let begun = Instant::now();
         let done = smol::block_on(guard("collect once", SHORTEST_DEADLINE, || collect(row, &config)));

@@ -67,6 +67,11 @@ impl Interfaces {
         self.links.values().find(|link| link.name == name)
     }
 
+    /// The interface with this index.
+    pub fn by_index(&self, ifindex: u32) -> Option<&Link> {
+        self.links.get(&ifindex)
+    }
+
     /// Every interface, by index.
     pub fn links(&self) -> impl Iterator<Item = &Link> {
         self.links.values()

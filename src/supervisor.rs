@@ -14,6 +14,7 @@ use async_io::Timer;
 use smol::channel::Receiver;
 use smol::future::{self, FutureExt};
 
+use crate::collectors::probe::desk::Desk;
 use crate::collectors::{Collector, Reload, Row};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -76,6 +77,29 @@ pub struct Shared {
     pub store: Store,
     /// Told whenever the snapshot or a status changed.
     pub changed: Box<dyn Fn()>,
+    /// Where somebody may ask to have somebody probed, while the collector for it is open.
+    pub desk: RefCell<Option<Rc<Desk>>>,
+}
+
+/// Keeps a desk open for others; dropping it closes it.
+struct Door<'a>(&'a Shared, bool);
+
+impl<'a> Door<'a> {
+    fn open(shared: &'a Shared, desk: Option<Rc<Desk>>) -> Self {
+        let has_desk = desk.is_some();
+        if has_desk {
+            shared.desk.replace(desk);
+        }
+        Door(shared, has_desk)
+    }
+}
+
+impl Drop for Door<'_> {
+    fn drop(&mut self) {
+        if self.1 {
+            self.0.desk.take();
+        }
+    }
 }
 
 /// Runs one collector until it is dropped. New configurations arrive on `reloads`.
@@ -140,6 +164,8 @@ impl Task {
             Ok(Ok(())) => {}
             Ok(Err(error)) | Err(error) => return End::Failed(error),
         }
+        let shared = self.shared.clone();
+        let _door = Door::open(&shared, collector.desk());
         let mut due = Instant::now();
         loop {
             let begun = Instant::now();

@@ -10,6 +10,7 @@ pub mod traffic;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::config::Config;
@@ -17,9 +18,10 @@ use crate::config::schema::{MAIN, SectionSpec};
 use crate::error::{Error, Result};
 use crate::metrics::{Desc, Page};
 use crate::sys::caps::Capability;
+use probe::desk::Desk;
 
 /// Every collector, in the order of output.
-pub static ALL: &[Row] = &[traffic::ROW, clients::ROW];
+pub static ALL: &[Row] = &[traffic::ROW, clients::ROW, probe::ROW];
 
 /// What the rest of the program knows of a collector before it runs.
 #[derive(Debug)]
@@ -31,7 +33,7 @@ pub struct Row {
     /// All families it may write.
     pub metrics: &'static [&'static Desc],
     /// Capabilities it needs to be opened and to run, at start and whenever it is tried again.
-    pub capabilities: &'static [Capability],
+    pub capabilities: fn(&Config) -> &'static [Capability],
     /// Does what takes more than these capabilities, once, before they are reduced. What fails here is found and told
     /// when the collector is opened.
     pub prepare: fn(&Config),
@@ -70,6 +72,11 @@ pub trait Collector {
 
     /// Takes a new configuration over without losing counts.
     fn reconfigure(&mut self, config: &Config) -> Result<Reload>;
+
+    /// Where others may ask to have somebody probed, for the collector that does so.
+    fn desk(&self) -> Option<Rc<Desk>> {
+        None
+    }
 }
 
 /// What became of a new configuration.
@@ -119,7 +126,8 @@ impl Finding {
 }
 
 /// The sections a configuration may have.
-pub static SECTIONS: &[&SectionSpec] = &[&MAIN, traffic::ROW.section, clients::ROW.section];
+pub static SECTIONS: &[&SectionSpec] =
+    &[&MAIN, traffic::ROW.section, clients::ROW.section, probe::ROW.section, &probe::settings::TARGET_SECTION];
 
 /// The rows that are to run: those named, or those whose section is enabled.
 pub fn selected(config: &Config, named: Option<&[&str]>, place: &str) -> Result<Vec<&'static Row>> {

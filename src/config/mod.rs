@@ -154,8 +154,19 @@ impl Config {
             else {
                 return Err(wrong(format!("'{flag}' is not SECTION.OPTION=VALUE, as in traffic.max_hosts=2048")));
             };
-            let Some(found) = self.sections.iter_mut().find(|s| s.name == section || s.spec.kind == section) else {
-                let near = nearest(section, specs.iter().filter(|spec| !spec.many).map(|spec| spec.name));
+            // Of sections that may be many, the first option begins another one, and the others are about the latest.
+            let many = specs.iter().find(|spec| spec.many && spec.kind == section);
+            let is_first = many.is_some_and(|spec| spec.options.first().is_some_and(|first| first.name == option));
+            if let (Some(spec), true) = (many, is_first) {
+                self.sections.push(Section::of_defaults(spec));
+                listed.retain(|(listed, _)| *listed != section);
+            }
+            let is_meant = |s: &&mut Section| s.name == section || s.spec.kind == section;
+            let Some(found) = self.sections.iter_mut().rev().find(is_meant) else {
+                if let Some(first) = many.and_then(|spec| spec.options.first()) {
+                    return Err(wrong(format!("{section}.{option} is about no {section}: {section}.{} begins one", first.name)));
+                }
+                let near = nearest(section, specs.iter().map(|spec| spec.name));
                 return Err(wrong(format!("there is no section '{section}'{near}")));
             };
             let Some((_, spec)) = found.spec.option(option) else {

@@ -74,7 +74,7 @@ impl Plan {
     }
 
     fn capabilities(&self) -> Vec<Capability> {
-        let mut all: Vec<Capability> = self.rows.iter().flat_map(|row| row.capabilities.iter().copied()).collect();
+        let mut all: Vec<Capability> = self.rows.iter().flat_map(|row| (row.capabilities)(&self.config)).copied().collect();
         if self.settings.listen.is_some_and(|listen| listen.port() < FIRST_FREE_PORT) {
             all.push(Capability::NetBindService);
         }
@@ -152,7 +152,8 @@ impl<'a> Daemon<'a> {
             // A full channel means that the writer has been told already.
             let _ = tell.try_send(());
         });
-        let shared = Rc::new(Shared { store: Store::new(ALL.iter().map(|row| row.name)), changed: changed_now });
+        let store = Store::new(ALL.iter().map(|row| row.name));
+        let shared = Rc::new(Shared { store, changed: changed_now, desk: RefCell::default() });
         let statuses = ALL.iter().map(|row| Status::new(row.name)).collect();
         let pages = Rc::new(Pages::new(shared.clone(), statuses));
         let files = Rc::new(RefCell::new(TextFiles::new(pages.clone())));

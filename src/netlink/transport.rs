@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::task::{Context, Poll};
 
 use async_io::Async;
 use smol::future::yield_now;
@@ -198,6 +199,11 @@ impl Events {
     /// Waits until there are events. Safe to be dropped while it waits.
     pub async fn readable(&self) -> io::Result<()> {
         self.socket.readable().await
+    }
+
+    /// Whether there are events; if there are none yet, the task is woken when there are.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_readable(cx)
     }
 
     /// Takes in the events that are there, at most `limit` datagrams, without waiting; returns how many there were.

@@ -51,7 +51,7 @@ static ROW: Row = Row {
     name: "fake",
     section: &SECTION,
     metrics: &[&TICKS],
-    capabilities: &[],
+    capabilities: |_| &[],
     prepare: |_| {},
     build: |_| {
         BUILDS.set(BUILDS.get() + 1);
@@ -71,7 +71,7 @@ fn supervise(behaviour: Behaviour, done: impl Fn(&Outcome) -> bool) -> Outcome {
     BEHAVIOUR.set(behaviour);
     let (tell, told) = smol::channel::bounded(1);
     let changed = Box::new(move || _ = tell.try_send(()));
-    let shared = Rc::new(Shared { store: Store::new(["fake"]), changed });
+    let shared = Rc::new(Shared { store: Store::new(["fake"]), changed, desk: RefCell::default() });
     let outcome = Outcome { status: Status::new("fake"), shared: shared.clone() };
     let config = Rc::new(Config::load(&Args::default(), &SPECS).unwrap());
     let (_reload, reloads) = smol::channel::bounded(1);

@@ -4,8 +4,8 @@
 //! kernel's autotuning, which may grow to megabytes for each connection.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use libc::c_int;
 
@@ -47,6 +47,26 @@ pub fn listen(addr: SocketAddr, options: ListenOptions) -> io::Result<TcpListene
         return Err(io::Error::last_os_error());
     }
     Ok(TcpListener::from(socket))
+}
+
+/// Holds a TCP port without listening on it, for IPv4 and, where the kernel has it, IPv6: as long as the descriptor is
+/// open no connection of this machine can come from it, and the kernel resets whatever arrives there.
+///
+/// # Errors
+/// AddrInUse where the port is not free, or another refused system call.
+pub fn reserve(port: u16) -> io::Result<OwnedFd> {
+    let (family, any): (c_int, IpAddr) = (libc::AF_INET6, Ipv6Addr::UNSPECIFIED.into());
+    let opened = open(family, libc::SOCK_STREAM, 0).and_then(|socket| {
+        set_int(socket.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 0)?;
+        bind(socket.as_fd(), SocketAddr::new(any, port)).map(|()| socket)
+    });
+    match opened {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)) => {
+            let socket = open(libc::AF_INET, libc::SOCK_STREAM, 0)?;
+            bind(socket.as_fd(), SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)).map(|()| socket)
+        }
+        done => done,
+    }
 }
 
 /// Makes closing `stream` discard what is unsent and reset the connection (SO_LINGER with time 0, socket(7)).

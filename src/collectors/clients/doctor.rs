@@ -19,7 +19,7 @@ pub fn check(config: &Config) -> Vec<Finding> {
         Err(error) => return vec![Finding::broken(error.to_string())],
     };
     let mut findings = Vec::new();
-    for capability in ROW.capabilities.iter().filter(|capability| !caps::has(**capability)) {
+    for capability in (ROW.capabilities)(config).iter().filter(|capability| !caps::has(**capability)) {
         let name = capability.name();
         findings.push(Finding::broken(format!("{name} is missing: run as root, or grant it")));
     }

@@ -43,7 +43,7 @@ pub const ROW: Row = Row {
     name: "clients",
     section: &SECTION,
     metrics: metrics::ALL,
-    capabilities: &[Capability::NetAdmin],
+    capabilities: |_| &[Capability::NetAdmin],
     prepare: |_| {},
     build: |config| Ok(Box::new(Clients::new(Settings::read(config)?))),
     check: doctor::check,

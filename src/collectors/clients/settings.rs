@@ -1,6 +1,5 @@
 //! The `clients` section: whose traffic, connections and names are measured, and how.
 
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use crate::config::{Config, Section};
 use crate::error::Result;
 use crate::names::Sources;
 use crate::names::directory;
+use crate::names::resolv_conf::dns_server;
 use crate::names::resolver::ReverseDns;
 use crate::net::Cidr;
 
@@ -19,7 +19,6 @@ const MAX_NFT_NAME: usize = 255;
 /// Where the system's name servers are written down.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Where name servers listen.
-const DNS_PORT: u16 = 53;
 
 /// `config clients 'clients'`.
 pub static SECTION: SectionSpec = SectionSpec {
@@ -199,12 +198,6 @@ fn chain(text: &str) -> Result<Option<String>, String> {
     }
 }
 
-fn dns_server(text: &str) -> Result<SocketAddr, String> {
-    text.parse::<SocketAddr>()
-        .or_else(|_| text.parse::<IpAddr>().map(|addr| SocketAddr::new(addr, DNS_PORT)))
-        .map_err(|_| format!("'{text}' is not an address, expected one as 192.168.1.1 or [fd00::1]:5353"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,12 +236,5 @@ mod tests {
         for text in ["filter", "arp filter", "inet filter forward", ""] {
             assert!(table(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn a_name_server_may_have_a_port() {
-        assert_eq!(dns_server("192.168.1.1"), Ok(([192, 168, 1, 1], 53).into()));
-        assert_eq!(dns_server("[fd00::1]:5353").map(|server| server.port()), Ok(5353));
-        assert!(dns_server("router.lan").is_err());
     }
 }

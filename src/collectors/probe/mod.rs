@@ -1,14 +1,160 @@
 //! Round trips and losses to targets by ICMP echo and TCP SYN.
 //!
-//! [`schedule`] says whose turn it is, [`target`] what a probe carries and what becomes of it; the latest results stand in
-//! its [`window`]. Packets and the kernel's messages are read and written by [`codec`]; [`filter`] has the kernel keep from
-//! us what is no answer. All of it is pure: time is a parameter.
+//! [`settings`] says whom to probe, [`desk`] takes in who asks for more, [`table`] holds all of them, and [`schedule`] says
+//! whose turn it is. The [`engine`] sends through one [`channel`] for each protocol, along [`paths`] that it follows, and
+//! [`intake`] brings what comes back to its [`target`], whose latest results stand in its [`window`]. Packets and the
+//! kernel's messages are read and written by [`codec`]; [`filter`] has the kernel keep from us what is no answer.
+//! [`report`] writes it all down. Only engine, channel and paths touch sockets; time is a parameter everywhere else.
 
+mod channel;
 pub mod codec;
+pub mod desk;
+mod doctor;
+pub mod engine;
 pub mod filter;
+pub mod intake;
+mod ledger;
+mod metrics;
+mod paths;
+mod ports;
+mod random;
+mod report;
+pub mod request;
 pub mod schedule;
+pub mod settings;
+mod signal;
+pub mod table;
 pub mod target;
 pub mod window;
 
 #[cfg(test)]
 mod packets;
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use async_io::Timer;
+use smol::future::FutureExt as _;
+
+use super::{Collector, LocalFuture, Reload, Row};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::metrics::Page;
+use crate::sys::caps::Capability;
+use desk::Desk;
+use engine::Engine;
+use settings::{SECTION, Settings};
+
+pub use report::json;
+
+/// This collector as the rest of the program sees it.
+pub const ROW: Row = Row {
+    name: "probe",
+    section: &SECTION,
+    metrics: metrics::ALL,
+    // To tell a network card to stamp packets, and to tell it back at the end.
+    capabilities: |config| match settings::wants_hardware(config) {
+        true => &[Capability::NetRaw, Capability::NetAdmin],
+        false => &[Capability::NetRaw],
+    },
+    prepare: |_| {},
+    build: |config| Ok(Box::new(Prober::new(Settings::read(config)?))),
+    check: doctor::check,
+    clean: |_| Ok(Vec::new()),
+};
+
+/// Longest time that a single collection waits for the first results.
+const ONCE: Duration = Duration::from_secs(8);
+/// How often it looks for them.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The collector.
+struct Prober {
+    desk: Rc<Desk>,
+    engine: Option<Engine>,
+}
+
+impl Prober {
+    fn new(settings: Settings) -> Self {
+        Prober { desk: Rc::new(Desk::new(settings, Instant::now())), engine: None }
+    }
+
+    async fn open(&mut self) -> Result<()> {
+        let settings = self.desk.state().settings.clone();
+        for line in &settings.locked {
+            log::warn!(target: ROW.name, "{line}");
+        }
+        self.engine = Some(Engine::open(&settings).await?);
+        self.desk.state().refresh(Instant::now());
+        Ok(())
+    }
+
+    async fn open_once(&mut self) -> Result<()> {
+        self.open().await?;
+        let desk = self.desk.clone();
+        let Some(engine) = &mut self.engine else { return Ok(()) };
+        let first_results = async {
+            let end = Instant::now() + ONCE;
+            while Instant::now() < end && !desk.state().has_results() {
+                Timer::after(LOOK).await;
+            }
+            Ok(())
+        };
+        let failure = async { Err(engine.run(&self.desk).await) };
+        first_results.or(failure).await
+    }
+
+    fn collect(&mut self, page: &mut Page) -> Result<()> {
+        let Some(engine) = &mut self.engine else { return Err(Error::failed("probe", "the collector is not open")) };
+        let now = Instant::now();
+        let mut state = self.desk.state();
+        engine.receive(&mut state, now);
+        engine.settle(&mut state);
+        state.refresh(now);
+        report::of_configuration(&mut state, page);
+        Ok(())
+    }
+}
+
+impl Collector for Prober {
+    fn interval(&self) -> Duration {
+        self.desk.state().settings.page_interval
+    }
+
+    fn open(&mut self) -> LocalFuture<'_, Result<()>> {
+        Box::pin(Prober::open(self))
+    }
+
+    fn open_once(&mut self) -> LocalFuture<'_, Result<()>> {
+        Box::pin(Prober::open_once(self))
+    }
+
+    fn collect<'a>(&'a mut self, page: &'a mut Page) -> LocalFuture<'a, Result<()>> {
+        Box::pin(async { Prober::collect(self, page) })
+    }
+
+    fn between(&mut self) -> LocalFuture<'_, Error> {
+        Box::pin(async {
+            match &mut self.engine {
+                Some(engine) => engine.run(&self.desk).await,
+                None => std::future::pending().await,
+            }
+        })
+    }
+
+    fn reconfigure(&mut self, config: &Config) -> Result<Reload> {
+        let settings = Settings::read(config)?;
+        for line in &settings.locked {
+            log::warn!(target: ROW.name, "{line}");
+        }
+        if let Some(engine) = &mut self.engine {
+            engine.reconfigure(&settings, &mut self.desk.state());
+        }
+        self.desk.reconfigure(settings, Instant::now());
+        Ok(Reload::Done)
+    }
+
+    fn desk(&self) -> Option<Rc<Desk>> {
+        Some(self.desk.clone())
+    }
+}

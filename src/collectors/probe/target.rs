@@ -4,12 +4,14 @@
 //! what the kernel tells of a probe may come in any order until then. After that it is remembered for twice as long, to
 //! tell an answer that comes late from one to somebody else.
 
+pub mod histogram;
 mod totals;
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
+use self::histogram::Histogram;
 pub use self::totals::{Cause, Clock, Totals};
 use super::codec::stamps::Stamps;
 use super::window::Window;
@@ -105,6 +107,7 @@ pub struct Target {
     hop_limit: Option<u8>,
     totals: Totals,
     window: Window,
+    histogram: Option<Box<Histogram>>,
 }
 
 /// A probe that is remembered.
@@ -149,6 +152,7 @@ impl Target {
             hop_limit: None,
             totals: Totals::default(),
             window: Window::default(),
+            histogram: None,
         };
         target.set_timing(timing);
         target
@@ -274,6 +278,22 @@ impl Target {
         self.slots.get(self.decided)?.sent.checked_add(self.timing.timeout)
     }
 
+    /// The target has another address from now on: nothing will be heard of the probes under way, which count for nothing.
+    pub fn moved(&mut self) {
+        self.slots.clear();
+        self.decided = 0;
+        self.highest_answered = None;
+        self.previous = None;
+        self.hop_limit = None;
+    }
+
+    /// The round trip of a probe that has been answered, as far as it is known by now, and the clock it was measured by.
+    pub fn round_trip(&self, sequence: u16) -> Option<(Duration, Clock)> {
+        let slot = self.slots.get(self.find(sequence)?.0)?;
+        let (rtt, clock, _) = measure(slot, slot.waited?);
+        Some((rtt, clock))
+    }
+
     /// Somebody asked for this target.
     pub fn touch(&mut self, now: Instant) {
         self.accessed = self.accessed.max(now);
@@ -287,6 +307,19 @@ impl Target {
     /// What was counted.
     pub fn totals(&self) -> &Totals {
         &self.totals
+    }
+
+    /// Begins or ends a histogram of round trips.
+    pub fn set_histogram(&mut self, is_wanted: bool) {
+        match is_wanted {
+            true => _ = self.histogram.get_or_insert_default(),
+            false => self.histogram = None,
+        }
+    }
+
+    /// The histogram of round trips, if there is one.
+    pub fn histogram(&self) -> Option<&Histogram> {
+        self.histogram.as_deref()
     }
 
     /// The latest results.
@@ -338,6 +371,9 @@ impl Target {
             return;
         };
         totals.count_answer(rtt, clock);
+        if let Some(histogram) = &mut self.histogram {
+            histogram.add(rtt);
+        }
         totals.refused += u64::from(slot.is_refusal);
         if let Some(previous) = self.previous.replace(rtt) {
             let difference = rtt.abs_diff(previous).as_nanos();

@@ -55,7 +55,7 @@ pub fn findings(pin_dir: Option<&Path>) -> Vec<Finding> {
             findings.push(Finding::broken(error.to_string()));
         }
     }
-    for capability in super::ROW.capabilities {
+    for capability in super::CAPABILITIES {
         // Before Linux 5.8, CAP_SYS_ADMIN stands for all of them.
         if !caps::has(*capability) && !caps::has(Capability::SysAdmin) {
             let name = capability.name();

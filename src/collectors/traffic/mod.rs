@@ -59,12 +59,15 @@ use crate::sys::limits;
 /// this long.
 const SETTLE: Duration = Duration::from_millis(100);
 
+/// What it takes to load programs and attach them.
+const CAPABILITIES: &[Capability] = &[Capability::Bpf, Capability::NetAdmin, Capability::Perfmon];
+
 /// The row of this collector.
 pub const ROW: Row = Row {
     name: "traffic",
     section: &settings::SECTION,
     metrics: metrics::ALL,
-    capabilities: &[Capability::Bpf, Capability::NetAdmin, Capability::Perfmon],
+    capabilities: |_| CAPABILITIES,
     build: |config| Ok(Box::new(Traffic::new(Settings::read(config)?))),
     check,
     prepare,
@@ -409,7 +412,7 @@ fn privileged() -> Result<()> {
         None => Ok(()),
         Some(capability) => {
             let why = format!("{} is missing", capability.name());
-            let names = ROW.capabilities.iter().map(|capability| capability.name()).collect::<Vec<_>>().join(", ");
+            let names = CAPABILITIES.iter().map(|capability| capability.name()).collect::<Vec<_>>().join(", ");
             Err(Error::failed("load the traffic accounting program", why)
                 .remedy(format!("run as root or grant {names} (before Linux 5.8 CAP_SYS_ADMIN and CAP_NET_ADMIN)")))
         }

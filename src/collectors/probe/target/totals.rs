@@ -54,6 +54,16 @@ pub enum Cause {
     Parameter,
 }
 
+impl Clock {
+    /// Every clock with the value of its label, in order.
+    pub const ALL: [(Clock, &'static str); 4] = [
+        (Clock::Hardware, "hardware"),
+        (Clock::Kernel, "kernel"),
+        (Clock::Received, "receive_only"),
+        (Clock::Own, "user"),
+    ];
+}
+
 impl Cause {
     /// Every cause with the value of its label, in order.
     pub const ALL: [(Cause, &'static str); 16] = [
@@ -74,6 +84,11 @@ impl Cause {
         (Cause::TimeExceeded, "time_exceeded"),
         (Cause::Parameter, "parameter_problem"),
     ];
+
+    /// The value of its label.
+    pub fn word(self) -> &'static str {
+        Cause::ALL.iter().find(|(cause, _)| *cause == self).map_or("", |(_, word)| word)
+    }
 
     /// Why sending failed, by the number of the error (errno).
     pub fn of_error(number: i32) -> Cause {

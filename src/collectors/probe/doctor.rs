@@ -1,0 +1,71 @@
+//! What `gatemeter check` says of this collector.
+
+use super::ROW;
+use super::paths::Paths;
+use super::ports::Ports;
+use super::random::Random;
+use super::settings::{Host, Settings, Via};
+use crate::collectors::Finding;
+use crate::config::Config;
+use crate::sys::caps;
+use crate::sys::hardware_stamps;
+
+/// What it would use, and what this system lacks for it.
+pub fn check(config: &Config) -> Vec<Finding> {
+    let settings = match Settings::read(config) {
+        Ok(settings) => settings,
+        Err(error) => return vec![Finding::broken(error.to_string())],
+    };
+    let mut findings: Vec<Finding> = settings.locked.iter().map(|line| Finding::note(line.clone())).collect();
+    for capability in (ROW.capabilities)(config).iter().filter(|capability| !caps::has(**capability)) {
+        let name = capability.name();
+        findings.push(Finding::broken(format!("{name} is missing: run as root, or grant it")));
+    }
+    if let Err(error) = Ports::hold(&mut Random::new()) {
+        findings.push(Finding::broken(error.to_string()));
+    }
+    match smol::block_on(Paths::open()) {
+        Ok(mut paths) => {
+            for (family, via) in [("IPv4", &settings.via4), ("IPv6", &settings.via6)] {
+                findings.extend(interface(&settings, &paths, family, via));
+            }
+            findings.extend(targets(&settings, &mut paths));
+        }
+        Err(error) => findings.push(Finding::broken(error.to_string())),
+    }
+    findings
+}
+
+/// Whether an interface is there, and what its card can do if that is wanted.
+fn interface(settings: &Settings, paths: &Paths, family: &str, via: &Via) -> Option<Finding> {
+    let name = match via {
+        Via::Routes => return None,
+        Via::Nowhere => return Some(Finding::note(format!("{family} is not probed"))),
+        Via::Interface(name) => name,
+    };
+    if !paths.has(name) {
+        return Some(Finding::broken(format!("there is no interface {name} for {family} probes: name another, or auto")));
+    }
+    let abilities = settings.hardware.then(|| hardware_stamps::abilities(name))?;
+    Some(match abilities {
+        Ok(abilities) if abilities.every_packet => Finding::ok(format!("the network card of {name} stamps packets")),
+        _ => Finding::note(format!("the network card of {name} does not stamp every packet; the kernel does")),
+    })
+}
+
+fn targets(settings: &Settings, paths: &mut Paths) -> Vec<Finding> {
+    if settings.targets.is_empty() {
+        return vec![match settings.targets_from_http {
+            true => Finding::ok("no targets are configured: whoever asks /probe names them"),
+            false => Finding::note("no targets are configured, and probe.targets_from_http is 0: nothing is probed"),
+        }];
+    }
+    let mut findings = vec![Finding::ok(format!("{} targets are configured", settings.targets.len()))];
+    for wanted in &settings.targets {
+        let Host::Address(ip) = wanted.host else { continue };
+        if let Err(cause) = paths.find(ip, settings.via(&ip)) {
+            findings.push(Finding::note(format!("target {ip} cannot be reached now: {}", cause.word())));
+        }
+    }
+    findings
+}
