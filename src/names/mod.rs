@@ -32,6 +32,8 @@ use crate::files::{self, Lines};
 pub mod cache;
 pub mod directory;
 pub mod dns;
+pub mod host_name;
+pub mod hosts;
 pub mod leases;
 pub mod mac;
 pub mod resolv_conf;
@@ -41,6 +43,7 @@ pub mod unread;
 mod watched;
 
 pub use directory::Directory;
+pub use host_name::HostName;
 pub use mac::Mac;
 pub use resolver::ReverseDns;
 use table::Table;
