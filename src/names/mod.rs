@@ -32,12 +32,14 @@ use crate::files::{self, Lines};
 pub mod cache;
 pub mod directory;
 pub mod dns;
+mod flight;
 pub mod host_name;
 pub mod hosts;
 pub mod leases;
 pub mod mac;
 pub mod resolv_conf;
 pub mod resolver;
+mod servers;
 pub mod table;
 pub mod unread;
 mod watched;
@@ -125,9 +127,9 @@ pub struct Found<'a> {
 #[derive(Debug)]
 pub struct Names {
     sources: Sources,
-    dhcp: Watched,
-    leases: Vec<Watched>,
-    hosts: Vec<Watched>,
+    dhcp: Watched<Table>,
+    leases: Vec<Watched<Table>>,
+    hosts: Vec<Watched<Table>>,
 }
 
 impl Names {
@@ -241,7 +243,7 @@ impl Names {
 }
 
 /// Reads the `dhcp` configuration, whose lease files go to `lease_files`; a file that is not there names nobody.
-fn read_dhcp(path: &Path, room: usize, lease_files: &mut Option<Vec<PathBuf>>) -> Outcome {
+fn read_dhcp(path: &Path, room: usize, lease_files: &mut Option<Vec<PathBuf>>) -> Outcome<Table> {
     let package = source::load(path).map_err(|error| error.to_string())?.unwrap_or_default();
     *lease_files = Some(table::lease_files(&package).map(PathBuf::from).collect());
     let table = Table::of_dhcp(&package, room);
@@ -250,7 +252,7 @@ fn read_dhcp(path: &Path, room: usize, lease_files: &mut Option<Vec<PathBuf>>) -
 }
 
 /// Reads a file of leases or hosts; a file that is not there names nobody.
-fn read(path: &Path, room: usize) -> Outcome {
+fn read(path: &Path, room: usize) -> Outcome<Table> {
     let read = files::read_lines(path, MAX_SIZE).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let Some(Lines { bytes, cut }) = read else { return Ok((Table::default(), None)) };
     let (table, unread) = Table::of_text(&String::from_utf8_lossy(&bytes), room);
