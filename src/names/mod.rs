@@ -20,6 +20,8 @@
 //! be read keeps the names known from it; each trouble, lines in no known format included, is logged when it comes and
 //! when it goes, not at each try.
 //!
+//! The other way round, [`Lookup`] finds the addresses of host names: by the hosts file and by DNS, in the background.
+//!
 //! A DHCP client chooses its own name: names are bounded in number and length and free of control characters. They
 //! may hold quotes and backslashes, which the outputs escape.
 
@@ -36,6 +38,7 @@ mod flight;
 pub mod host_name;
 pub mod hosts;
 pub mod leases;
+pub mod lookup;
 pub mod mac;
 pub mod resolv_conf;
 pub mod resolver;
@@ -46,6 +49,7 @@ mod watched;
 
 pub use directory::Directory;
 pub use host_name::HostName;
+pub use lookup::Lookup;
 pub use mac::Mac;
 pub use resolver::ReverseDns;
 use table::Table;
@@ -253,12 +257,18 @@ fn read_dhcp(path: &Path, room: usize, lease_files: &mut Option<Vec<PathBuf>>) -
 
 /// Reads a file of leases or hosts; a file that is not there names nobody.
 fn read(path: &Path, room: usize) -> Outcome<Table> {
-    let read = files::read_lines(path, MAX_SIZE).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    let Some(Lines { bytes, cut }) = read else { return Ok((Table::default(), None)) };
-    let (table, unread) = Table::of_text(&String::from_utf8_lossy(&bytes), room);
-    let long = || format!("{} is larger than {MAX_SIZE} bytes; what lies behind is left out", path.display());
-    let trouble = too_many(path, &table).or_else(|| cut.then(long)).or_else(|| unread.trouble(path));
+    let (text, long) = read_text(path)?;
+    let (table, unread) = Table::of_text(&text, room);
+    let trouble = too_many(path, &table).or(long).or_else(|| unread.trouble(path));
     Ok((table, trouble))
+}
+
+/// The text of a file with names, and what to tell if it was too long; none if the file is not there.
+fn read_text(path: &Path) -> Outcome<String> {
+    let read = files::read_lines(path, MAX_SIZE).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let Lines { bytes, cut } = read.unwrap_or_default();
+    let long = || format!("{} is larger than {MAX_SIZE} bytes; what lies behind is left out", path.display());
+    Ok((String::from_utf8_lossy(&bytes).into_owned(), cut.then(long)))
 }
 
 fn too_many(path: &Path, table: &Table) -> Option<String> {
