@@ -13,7 +13,8 @@ use gatemeter::collectors::traffic::codec;
 use gatemeter::config::uci;
 use gatemeter::lan::Interfaces;
 use gatemeter::names::cache::{self, Cache};
-use gatemeter::names::{dns, leases};
+use gatemeter::names::dns::forward::{self, Family};
+use gatemeter::names::{HostName, dns, leases};
 use gatemeter::netlink::nftables::read;
 use gatemeter::netlink::{conntrack, messages, route};
 use gatemeter::outputs::http::{Query, head_end, parse_head};
@@ -71,8 +72,13 @@ fn dns_answers_are_read_or_refused() {
         for addr in ["192.168.1.20", "fd00::20"] {
             let _ = dns::answer(bytes, 0x1234, &addr.parse().unwrap());
         }
+        for name in ["www.example.org", "alias.example.org"] {
+            for family in [Family::V4, Family::V6] {
+                let _ = forward::answer(bytes, 0x1234, &HostName::parse(name).unwrap(), family);
+            }
+        }
     };
-    assert!(replay("dns", decode) > 6);
+    assert!(replay("dns", decode) > 15);
 }
 
 #[test]

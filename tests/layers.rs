@@ -43,7 +43,11 @@ const STRANGERS: [(&str, &[&str]); 8] = [
 const CODECS: &[&str] = &[
     "/codec.rs",
     "src/names/dns.rs",
+    "src/names/dns/forward.rs",
+    "src/names/dns/message.rs",
     "src/collectors/traffic/object.rs",
+    "src/names/host_name.rs",
+    "src/names/hosts.rs",
     "src/names/leases.rs",
     "src/config/uci.rs",
     "src/collectors/clients/flows/proc.rs",

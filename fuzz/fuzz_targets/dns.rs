@@ -1,9 +1,12 @@
-//! Any bytes as a DNS answer: no panic, no endless chase of pointers and aliases, and a name only for what was asked.
+//! Any bytes as a DNS answer: no panic, no endless chase of pointers and aliases, and a name or addresses only for what
+//! was asked.
 
 #![no_main]
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use gatemeter::names::HostName;
+use gatemeter::names::dns::forward::{self, Family};
 use gatemeter::names::dns::{self, Answer};
 use libfuzzer_sys::fuzz_target;
 
@@ -20,6 +23,17 @@ fuzz_target!(|bytes: &[u8]| {
             assert!((1..=3 * 255).contains(&name.len()));
             if let Some(client) = dns::client_name(&name, &addr, &["lan".to_owned()]) {
                 assert!(!client.is_empty() && name.starts_with(client));
+            }
+        }
+    }
+    for name in ["www.example.org", "alias.example.org"] {
+        let name = HostName::parse(name).expect("it is a name");
+        for family in [Family::V4, Family::V6] {
+            let Ok(answer) = forward::answer(bytes, id, &name, family) else { continue };
+            assert_eq!(forward::answer(bytes, !id, &name, family), Ok(forward::Answer::Unasked));
+            if let forward::Answer::Addrs { addrs, ttl } = answer {
+                assert!((1..=forward::MAX_ADDRS).contains(&addrs.len()) && ttl <= i32::MAX as u32);
+                assert!(addrs.iter().all(|addr| addr.is_ipv4() == (family == Family::V4)));
             }
         }
     }

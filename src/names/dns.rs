@@ -1,4 +1,5 @@
-//! Reverse DNS on the wire (RFC 1035): the question for the name of an address, and what an answer says.
+//! Reverse DNS on the wire (RFC 1035): the question for the name of an address, and what an answer says. The other
+//! way round, names to addresses, is [`forward`]'s; what both questions share is in `message`.
 //!
 //! Bytes enter and leave; who is asked, how often and for how long is the resolver's. An answer counts only if it has
 //! the number and the question of what was asked. The name may stand behind aliases, as where a provider delegates a
@@ -7,21 +8,15 @@
 #![deny(clippy::indexing_slicing)]
 
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 
-use crate::bytes::{be16, slice, take};
 use crate::error::Malformed;
 
-/// Longest name on the wire, its final zero included.
-const MAX_NAME: usize = 255;
-/// How many aliases are followed.
-const MAX_ALIASES: usize = 8;
-/// Longest answer over UDP without extensions is 512 bytes; a server may say a little more.
-pub const MAX_ANSWER: usize = 1232;
+pub mod forward;
+mod message;
 
-const HEADER: usize = 12;
-const CLASS_IN: u16 = 1;
-const TYPE_CNAME: u16 = 5;
-const TYPE_PTR: u16 = 12;
+pub use message::MAX_ANSWER;
+use message::{Code, Name, Reply, TYPE_PTR};
 
 /// What a server says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,61 +33,24 @@ pub enum Answer {
 
 /// A question with this number for the name of an address.
 pub fn query(id: u16, addr: &IpAddr) -> Vec<u8> {
-    let mut message = Vec::with_capacity(96);
-    message.extend(id.to_be_bytes());
-    // A standard query, recursion desired; one question and nothing else.
-    message.extend([0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0]);
-    message.extend(reverse(addr).wire());
-    message.extend(TYPE_PTR.to_be_bytes());
-    message.extend(CLASS_IN.to_be_bytes());
-    message
+    message::question(id, &reverse(addr), TYPE_PTR)
 }
 
 /// Reads what came back for the question with this number for the name of this address.
 pub fn answer(message: &[u8], id: u16, addr: &IpAddr) -> Result<Answer, Malformed> {
-    let flags = be16(message, 2, "flags")?;
-    let (is_response, opcode, is_cut, code) =
-        (flags & 0x8000 != 0, flags >> 11 & 0xf, flags & 0x0200 != 0, flags.to_be_bytes()[1] & 0xf);
-    if be16(message, 0, "id")? != id || !is_response || opcode != 0 || be16(message, 4, "questions")? != 1 {
-        return Ok(Answer::Unasked);
+    let wanted = reverse(addr);
+    let Some(reply) = Reply::read(message, id, &wanted, TYPE_PTR)? else { return Ok(Answer::Unasked) };
+    match reply.code {
+        Code::Fine => {}
+        Code::NoSuchName => return Ok(Answer::Nobody),
+        Code::Failed(code) => return Ok(Answer::Failed(code)),
     }
-    let mut wanted = reverse(addr);
-    let (asked, end) = Name::read(message, HEADER)?;
-    let (kind, class) = (be16(message, end, "question type")?, be16(message, end + 2, "question class")?);
-    if asked != wanted || (kind, class) != (TYPE_PTR, CLASS_IN) {
-        return Ok(Answer::Unasked);
-    }
-    match code {
-        0 => {}
-        // There is no such name.
-        3 => return Ok(Answer::Nobody),
-        code => return Ok(Answer::Failed(code)),
-    }
-    let records = Records { message, at: end + 4, left: be16(message, 6, "answers")? };
-    for _ in 0..=MAX_ALIASES {
-        let mut alias = None;
-        for record in records {
-            let record = match record {
-                Ok(record) => record,
-                // A server that has no room may stop in the middle of a record.
-                Err(_) if is_cut => break,
-                Err(error) => return Err(error),
-            };
-            match record.kind {
-                TYPE_PTR if record.owner == wanted => {
-                    let name = Name::read(message, record.data)?.0.text();
-                    return Ok(if name.is_empty() { Answer::Nobody } else { Answer::Name(name) });
-                }
-                TYPE_CNAME if record.owner == wanted => alias = Some(Name::read(message, record.data)?.0),
-                _ => {}
-            }
-        }
-        match alias {
-            Some(alias) => wanted = alias,
-            None => break,
-        }
-    }
-    Ok(Answer::Nobody)
+    let mut name = String::new();
+    reply.follow(wanted, |record| {
+        name = Name::read(message, record.data)?.0.text();
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(if name.is_empty() { Answer::Nobody } else { Answer::Name(name) })
 }
 
 /// The name in a DNS answer as the name of a client: without the local domain behind it, and none if it only repeats
@@ -147,123 +105,6 @@ fn reverse(addr: &IpAddr) -> Name {
     }
     name.push(b"arpa");
     name
-}
-
-/// A domain name: labels, each behind its length, without the final zero.
-#[derive(Debug, Clone, Default)]
-struct Name {
-    labels: Vec<u8>,
-}
-
-impl Name {
-    fn push(&mut self, label: &[u8]) {
-        if let Ok(len) = u8::try_from(label.len()) {
-            self.labels.push(len);
-            self.labels.extend(label);
-        }
-    }
-
-    fn wire(self) -> Vec<u8> {
-        let mut wire = self.labels;
-        wire.push(0);
-        wire
-    }
-
-    /// Reads the name at an offset; returns where what follows it begins.
-    fn read(message: &[u8], start: usize) -> Result<(Name, usize), Malformed> {
-        const WHAT: &str = "domain name";
-        let mut name = Name::default();
-        let (mut at, mut end) = (start, None);
-        // Pointers must lead before this offset, and each one moves it towards the start.
-        let mut limit = start;
-        loop {
-            let [len] = take::<1>(message, at, WHAT)?;
-            match len {
-                0 => return Ok((name, end.unwrap_or(at + 1))),
-                1..=63 => {
-                    name.push(slice(message, at + 1, len.into(), WHAT)?);
-                    if name.labels.len() >= MAX_NAME {
-                        return Err(Malformed::Value { what: WHAT, offset: start });
-                    }
-                    at += 1 + usize::from(len);
-                }
-                192.. => {
-                    let target = usize::from(be16(message, at, WHAT)? & 0x3fff);
-                    if target >= limit {
-                        return Err(Malformed::Value { what: WHAT, offset: at });
-                    }
-                    end = end.or(Some(at + 2));
-                    (at, limit) = (target, target);
-                }
-                64..=191 => return Err(Malformed::Value { what: WHAT, offset: at }),
-            }
-        }
-    }
-
-    /// Labels with dots between; a dot inside a label, and bytes that are not UTF-8, are replaced.
-    fn text(&self) -> String {
-        let mut text = String::new();
-        let mut rest = self.labels.as_slice();
-        while let Some((len, behind)) = rest.split_first() {
-            let (label, behind) = behind.split_at_checked((*len).into()).unwrap_or((behind, &[]));
-            if !text.is_empty() {
-                text.push('.');
-            }
-            let label = String::from_utf8_lossy(label);
-            text.extend(label.chars().map(|c| if c == '.' { char::REPLACEMENT_CHARACTER } else { c }));
-            rest = behind;
-        }
-        text
-    }
-}
-
-impl PartialEq for Name {
-    /// Letters compare without case; the lengths between them are below any letter.
-    fn eq(&self, other: &Name) -> bool {
-        self.labels.eq_ignore_ascii_case(&other.labels)
-    }
-}
-
-/// The records behind the question.
-#[derive(Clone, Copy)]
-struct Records<'a> {
-    message: &'a [u8],
-    at: usize,
-    left: u16,
-}
-
-struct Record {
-    owner: Name,
-    /// The type if the class is the internet's, else 0, which is none.
-    kind: u16,
-    /// Where the data begins.
-    data: usize,
-}
-
-impl Records<'_> {
-    fn read(&mut self) -> Result<Record, Malformed> {
-        let (owner, at) = Name::read(self.message, self.at)?;
-        let kind = be16(self.message, at, "record type")?;
-        let class = be16(self.message, at + 2, "record class")?;
-        let len = be16(self.message, at + 8, "record length")?;
-        let data = at + 10;
-        slice(self.message, data, len.into(), "record data")?;
-        self.at = data + usize::from(len);
-        Ok(Record { owner, kind: if class == CLASS_IN { kind } else { 0 }, data })
-    }
-}
-
-impl Iterator for Records<'_> {
-    type Item = Result<Record, Malformed>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.left = self.left.checked_sub(1)?;
-        let record = self.read();
-        if record.is_err() {
-            self.left = 0;
-        }
-        Some(record)
-    }
 }
 
 #[cfg(test)]

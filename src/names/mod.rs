@@ -20,6 +20,8 @@
 //! be read keeps the names known from it; each trouble, lines in no known format included, is logged when it comes and
 //! when it goes, not at each try.
 //!
+//! The other way round, [`Lookup`] finds the addresses of host names: by the hosts file and by DNS, in the background.
+//!
 //! A DHCP client chooses its own name: names are bounded in number and length and free of control characters. They
 //! may hold quotes and backslashes, which the outputs escape.
 
@@ -32,15 +34,22 @@ use crate::files::{self, Lines};
 pub mod cache;
 pub mod directory;
 pub mod dns;
+mod flight;
+pub mod host_name;
+pub mod hosts;
 pub mod leases;
+pub mod lookup;
 pub mod mac;
 pub mod resolv_conf;
 pub mod resolver;
+mod servers;
 pub mod table;
 pub mod unread;
 mod watched;
 
 pub use directory::Directory;
+pub use host_name::HostName;
+pub use lookup::Lookup;
 pub use mac::Mac;
 pub use resolver::ReverseDns;
 use table::Table;
@@ -122,9 +131,9 @@ pub struct Found<'a> {
 #[derive(Debug)]
 pub struct Names {
     sources: Sources,
-    dhcp: Watched,
-    leases: Vec<Watched>,
-    hosts: Vec<Watched>,
+    dhcp: Watched<Table>,
+    leases: Vec<Watched<Table>>,
+    hosts: Vec<Watched<Table>>,
 }
 
 impl Names {
@@ -238,7 +247,7 @@ impl Names {
 }
 
 /// Reads the `dhcp` configuration, whose lease files go to `lease_files`; a file that is not there names nobody.
-fn read_dhcp(path: &Path, room: usize, lease_files: &mut Option<Vec<PathBuf>>) -> Outcome {
+fn read_dhcp(path: &Path, room: usize, lease_files: &mut Option<Vec<PathBuf>>) -> Outcome<Table> {
     let package = source::load(path).map_err(|error| error.to_string())?.unwrap_or_default();
     *lease_files = Some(table::lease_files(&package).map(PathBuf::from).collect());
     let table = Table::of_dhcp(&package, room);
@@ -247,13 +256,19 @@ fn read_dhcp(path: &Path, room: usize, lease_files: &mut Option<Vec<PathBuf>>) -
 }
 
 /// Reads a file of leases or hosts; a file that is not there names nobody.
-fn read(path: &Path, room: usize) -> Outcome {
-    let read = files::read_lines(path, MAX_SIZE).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    let Some(Lines { bytes, cut }) = read else { return Ok((Table::default(), None)) };
-    let (table, unread) = Table::of_text(&String::from_utf8_lossy(&bytes), room);
-    let long = || format!("{} is larger than {MAX_SIZE} bytes; what lies behind is left out", path.display());
-    let trouble = too_many(path, &table).or_else(|| cut.then(long)).or_else(|| unread.trouble(path));
+fn read(path: &Path, room: usize) -> Outcome<Table> {
+    let (text, long) = read_text(path)?;
+    let (table, unread) = Table::of_text(&text, room);
+    let trouble = too_many(path, &table).or(long).or_else(|| unread.trouble(path));
     Ok((table, trouble))
+}
+
+/// The text of a file with names, and what to tell if it was too long; none if the file is not there.
+fn read_text(path: &Path) -> Outcome<String> {
+    let read = files::read_lines(path, MAX_SIZE).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let Lines { bytes, cut } = read.unwrap_or_default();
+    let long = || format!("{} is larger than {MAX_SIZE} bytes; what lies behind is left out", path.display());
+    Ok((String::from_utf8_lossy(&bytes).into_owned(), cut.then(long)))
 }
 
 fn too_many(path: &Path, table: &Table) -> Option<String> {

@@ -19,6 +19,8 @@ pub struct ResolvConf {
     pub servers: Vec<SocketAddr>,
     /// Local domains in lower case, `lan` first: it is what home routers call theirs.
     pub domains: Vec<String>,
+    /// What is put behind a name that is not complete, in this order: the domains of the last line that gives any.
+    pub search: Vec<String>,
 }
 
 impl ResolvConf {
@@ -26,6 +28,7 @@ impl ResolvConf {
     pub fn parse(text: &str, ifindex: impl Fn(&str) -> Option<u32>) -> Self {
         let mut servers = Vec::new();
         let mut domains = vec!["lan".to_owned()];
+        let mut search = Vec::new();
         for line in text.lines() {
             let mut words = line.split(['#', ';']).next().unwrap_or_default().split_ascii_whitespace();
             match words.next() {
@@ -34,7 +37,9 @@ impl ResolvConf {
                 }
                 Some("domain" | "search") => {
                     let names = words.map(|word| word.trim_matches('.').to_ascii_lowercase());
-                    domains.extend(names.filter(|domain| (1..=MAX_DOMAIN).contains(&domain.len())));
+                    search = names.filter(|domain| (1..=MAX_DOMAIN).contains(&domain.len())).collect();
+                    search.truncate(MAX_DOMAINS);
+                    domains.extend_from_slice(&search);
                 }
                 _ => {}
             }
@@ -44,7 +49,7 @@ impl ResolvConf {
         if servers.is_empty() {
             servers.push((Ipv4Addr::LOCALHOST, PORT).into());
         }
-        ResolvConf { servers, domains }
+        ResolvConf { servers, domains, search }
     }
 }
 
@@ -89,9 +94,19 @@ mod tests {
     }
 
     #[test]
+    fn the_last_line_with_domains_is_searched_and_nothing_is_made_up() {
+        let search = |text| ResolvConf::parse(text, |_| None).search;
+        assert_eq!(search("search a.example Lan.\nnameserver 10.0.0.1\n"), ["a.example", "lan"]);
+        assert_eq!(search("search a.example\ndomain b.example\n"), ["b.example"]);
+        assert_eq!(search("search a.example\nsearch .\n"), [""; 0]);
+        assert_eq!(search("nameserver 10.0.0.1\n"), [""; 0]);
+    }
+
+    #[test]
     fn no_more_is_kept_than_the_limits() {
         let text = format!("{}search {}", "nameserver 10.0.0.1\n".repeat(100), "x.y ".repeat(100));
         let (servers, domains) = read(&text);
         assert_eq!((servers.len(), domains.len()), (MAX_SERVERS, MAX_DOMAINS));
+        assert_eq!(ResolvConf::parse(&text, |_| None).search.len(), MAX_DOMAINS);
     }
 }

@@ -4,15 +4,13 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::table::Table;
-
 /// A file and the names last read from it.
 #[derive(Debug)]
-pub struct Watched {
+pub struct Watched<T> {
     /// Where the file lies, whether or not there is one now.
     pub path: PathBuf,
     /// The names in it when it could last be read.
-    pub table: Table,
+    pub table: T,
     /// The state at the latest read; `None` before the first.
     state: Option<State>,
     /// What was wrong at the latest read, as it was logged.
@@ -20,7 +18,7 @@ pub struct Watched {
 }
 
 /// What a read gives: the names, and what was left out, if anything.
-pub type Outcome = Result<(Table, Option<String>), String>;
+pub type Outcome<T> = Result<(T, Option<String>), String>;
 
 /// What tells one content of a file from another without reading it. The change time is there because a file that
 /// becomes readable by `chmod` changes nothing else.
@@ -30,14 +28,14 @@ pub(super) enum State {
     Failed(io::ErrorKind),
 }
 
-impl Watched {
+impl<T: Default + PartialEq> Watched<T> {
     /// Knows nothing before the first [`Watched::refresh`].
     pub fn new(path: PathBuf) -> Self {
-        Watched { path, table: Table::default(), state: None, trouble: None }
+        Watched { path, table: T::default(), state: None, trouble: None }
     }
 
     /// Calls `read` if the file's state has changed since the last call; true if its names have.
-    pub fn refresh(&mut self, read: impl FnOnce(&Path) -> Outcome) -> bool {
+    pub fn refresh(&mut self, read: impl FnOnce(&Path) -> Outcome<T>) -> bool {
         // Taken before the read: a change during it shows as another state next time.
         let state = Some(State::of(&self.path));
         if state == self.state {

@@ -1,3 +1,4 @@
+use super::message::TYPE_CNAME;
 use super::*;
 
 const ID: u16 = 0x1234;

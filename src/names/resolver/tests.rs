@@ -1,35 +1,9 @@
+use std::net::Ipv4Addr;
+
 use super::*;
 use crate::names::dns::query;
-
-/// A DNS server on this machine, in the hands of the test.
-struct Server(UdpSocket);
-
-impl Server {
-    fn new() -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        Server(socket)
-    }
-
-    fn addr(&self) -> SocketAddr {
-        self.0.local_addr().unwrap()
-    }
-
-    /// The next question: its bytes and where it comes from.
-    fn question(&self) -> (Vec<u8>, SocketAddr) {
-        let mut buf = [0; 512];
-        let (len, from) = self.0.recv_from(&mut buf).unwrap();
-        (buf[..len].to_vec(), from)
-    }
-
-    /// Whether no question has come.
-    fn is_idle(&self) -> bool {
-        self.0.set_nonblocking(true).unwrap();
-        let nothing = self.0.recv(&mut [0; 512]).is_err();
-        self.0.set_nonblocking(false).unwrap();
-        nothing
-    }
-}
+use crate::names::flight::PATIENCE;
+use crate::names::flight::tests::Server;
 
 /// The answer to a question, with this code and perhaps a name.
 fn answer(question: &[u8], code: u8, name: Option<&[u8]>) -> Vec<u8> {
