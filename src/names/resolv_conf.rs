@@ -63,6 +63,16 @@ fn address(word: &str, ifindex: impl Fn(&str) -> Option<u32>) -> Option<SocketAd
     }
 }
 
+/// A name server as people write it: its address, and the port unless it is 53.
+///
+/// # Errors
+/// What was expected.
+pub fn dns_server(text: &str) -> Result<SocketAddr, String> {
+    text.parse::<SocketAddr>()
+        .or_else(|_| text.parse::<IpAddr>().map(|addr| SocketAddr::new(addr, PORT)))
+        .map_err(|_| format!("'{text}' is not an address, expected one as 192.168.1.1 or [fd00::1]:5353"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,5 +118,12 @@ mod tests {
         let (servers, domains) = read(&text);
         assert_eq!((servers.len(), domains.len()), (MAX_SERVERS, MAX_DOMAINS));
         assert_eq!(ResolvConf::parse(&text, |_| None).search.len(), MAX_DOMAINS);
+    }
+
+    #[test]
+    fn a_name_server_may_have_a_port() {
+        assert_eq!(dns_server("192.168.1.1"), Ok(([192, 168, 1, 1], 53).into()));
+        assert_eq!(dns_server("[fd00::1]:5353").map(|server| server.port()), Ok(5353));
+        assert!(dns_server("router.lan").is_err());
     }
 }

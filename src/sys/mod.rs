@@ -2,6 +2,7 @@
 //!
 //! | file | system calls | why not through a library |
 //! |---|---|---|
+//! | `alarm` | `timerfd_create`, `timerfd_settime` | a timer of async-io wakes a second thread whenever it is set |
 //! | `batch` | `sendmmsg`, `recvmmsg` | std sends and receives one packet at a time, and no control messages |
 //! | `bpf` | `bpf` | aya takes 400 kB on MIPS, and offers no batch reads, no map sizes and no link by interface index |
 //! | `caps` | `capget`, `capset`, `prctl` | to drop privileges after start; std has nothing for it |
@@ -19,6 +20,7 @@
 //! | `timerfd` | defines `timerfd_*` on MIPS | async-io's timers never fire there otherwise |
 #![allow(unsafe_code)]
 
+pub mod alarm;
 pub mod batch;
 pub mod bpf;
 pub mod caps;

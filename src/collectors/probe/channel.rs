@@ -45,6 +45,8 @@ pub struct Channel {
     /// Whose the packets are that were sent, and the number of the first.
     sent: VecDeque<Whose>,
     first: u32,
+    /// How many of these are not stamped yet.
+    unstamped: usize,
     /// The kernel's count of packets there was no room for.
     overflows: u32,
 }
@@ -84,6 +86,7 @@ impl Channel {
             batch: Vec::with_capacity(BATCH),
             sent: VecDeque::new(),
             first: 0,
+            unstamped: 0,
             overflows: 0,
         })
     }
@@ -116,7 +119,9 @@ impl Channel {
                 Sent::Refused { index, .. } => *index,
                 Sent::All | Sent::Stopped => self.out.done(),
             };
-            self.sent.extend(self.batch.get(from..end).unwrap_or_default());
+            let sent = self.batch.get(from..end).unwrap_or_default();
+            self.sent.extend(sent);
+            self.unstamped += sent.len();
             while self.sent.len() > MOST_SENT {
                 self.sent.pop_front();
                 self.first = self.first.wrapping_add(1);
@@ -146,7 +151,7 @@ impl Channel {
     /// Numbers packets from 0 again.
     fn restart(&mut self) {
         self.sent.clear();
-        self.first = 0;
+        (self.first, self.unstamped) = (0, 0);
         if let Some(Err(error)) = self.timestamps.map(|timestamps| timestamps.restart_numbers(&self.socket)) {
             log::debug!(target: ROW.name, "cannot number packets anew: {error}");
             self.timestamps = None;
@@ -156,6 +161,9 @@ impl Channel {
     /// Takes in what the kernel has to say of packets that were sent: `passed` is told of their stamps.
     pub fn take_notices(&mut self, back: &mut ReceiveBatch, mut passed: impl FnMut(Whose, Passed, &Stamps)) {
         for _ in 0..MOST_AT_ONCE / BATCH {
+            if self.unstamped == 0 {
+                return;
+            }
             let got = back.receive_errors(&self.socket).unwrap_or(0);
             for message in back.packets() {
                 let Ok(control) = Control::read(message.control, &Abi::NATIVE) else { continue };
@@ -168,6 +176,7 @@ impl Channel {
                 let whose = self.sent.get(number.wrapping_sub(self.first) as usize);
                 if let Some(whose) = whose {
                     passed(*whose, where_to, &control.stamps);
+                    self.unstamped = self.unstamped.saturating_sub(usize::from(where_to == Passed::Sent));
                 }
             }
             if got < BATCH {

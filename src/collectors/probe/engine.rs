@@ -4,13 +4,10 @@
 //! nothing is lost by reading it later, and one wake-up does it all. Where they are few and far between, or where stamps are
 //! missing, an answer is read when it comes.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddrV4, SocketAddrV6};
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-
-use async_io::Timer;
 
 use super::channel::{BATCH, Channel, Whose};
 use super::codec::icmp::{self, Echo};
@@ -27,6 +24,7 @@ use super::table::{Entry, Key, Table};
 use super::target::{Cause, Passed, Probe};
 use crate::error::{Error, Result};
 use crate::netlink::route::Path;
+use crate::sys::alarm::Alarm;
 use crate::sys::batch::{Packet, ReceiveBatch};
 use crate::sys::clock;
 use crate::sys::raw::Kind;
@@ -58,7 +56,7 @@ pub struct Engine {
     random: Random,
     /// The packet that is being made.
     packet: Vec<u8>,
-    timer: Timer,
+    alarm: Alarm,
     /// Whether an answer came without a stamp, so that answers must be read at once.
     unstamped: bool,
     /// Told of what is heard of each probe, when it is.
@@ -83,7 +81,7 @@ impl Engine {
             identifier,
             random,
             packet: Vec::with_capacity(HEADERS + usize::from(settings.largest())),
-            timer: Timer::never(),
+            alarm: Alarm::new().map_err(|source| Error::io("make a timer", source))?,
             unstamped: false,
             on_news: None,
         };
@@ -320,10 +318,8 @@ impl Engine {
     }
 
     async fn wait(&mut self, desk: &Desk, (until, is_prompt): (Option<Instant>, bool)) -> Result<()> {
-        match until.into_iter().chain(self.paths.settles_at()).min() {
-            Some(until) => self.timer.set_at(until),
-            None => self.timer = Timer::never(),
-        }
+        let until = until.into_iter().chain(self.paths.settles_at()).min();
+        self.alarm.set(until.map(|until| until.saturating_duration_since(Instant::now())));
         poll_fn(|cx| self.poll(cx, desk, is_prompt)).await;
         if self.paths.settles_at().is_some_and(|at| at <= Instant::now()) {
             self.paths.settle().await?;
@@ -335,7 +331,7 @@ impl Engine {
     /// Ready when there may be something to do.
     fn poll(&mut self, cx: &mut Context<'_>, desk: &Desk, is_prompt: bool) -> Poll<()> {
         // Each one is polled, for each is to wake us.
-        let mut is_ready = Pin::new(&mut self.timer).poll(cx).is_ready();
+        let mut is_ready = self.alarm.poll(cx).is_ready();
         is_ready |= desk.poll(cx, Instant::now()).is_ready();
         is_ready |= self.paths.poll(cx, Instant::now()).is_ready();
         if is_prompt {
