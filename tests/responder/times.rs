@@ -54,6 +54,46 @@ fn jitter_spreads_delays_around_their_middle_and_is_the_same_again() {
     assert_ne!(wanted, nominal(&record(6)));
 }
 
+#[test]
+fn figures_of_the_log_are_those_of_its_requests_taken_one_by_one() {
+    let lab = lab();
+    let far = Responder::builder(&lab.router).rule(Rule::new().delay(ms(6)).jitter(ms(4), 3).lose_every(5)).build();
+    ping(&lab.router, TARGETS[1], 23);
+    let log = far.settled();
+    let (mut sum, mut squares, mut differences, mut pairs, mut last) = (0.0, 0.0, 0.0, 0.0, None);
+    let (mut shortest, mut longest) = (f64::MAX, 0.0f64);
+    for (n, request) in (1..).zip(&log.requests) {
+        let delay = request.replies.first().map(|reply| (reply.written.monotonic - request.read.monotonic) as f64);
+        assert_eq!(delay.is_none(), n % 5 == 0);
+        if let Some(delay) = delay {
+            (sum, squares) = (sum + delay, squares + delay * delay);
+            (shortest, longest) = (shortest.min(delay), longest.max(delay));
+        }
+        if let (Some(delay), Some(last)) = (delay, last) {
+            let difference: f64 = delay - last;
+            (differences, pairs) = (differences + difference.abs(), pairs + 1.0);
+        }
+        last = delay;
+    }
+    let seen = log.to(ip(TARGETS[1]));
+    let delays = seen.delays();
+    assert_eq!((seen.count(), seen.lost(), delays.count(), pairs), (23, 4, 19, 14.0));
+    let mean = sum / 19.0;
+    for (figure, expected) in [
+        (delays.mean(), mean),
+        (delays.min(), shortest),
+        (delays.max(), longest),
+        (delays.deviation(), (squares / 19.0 - mean * mean).sqrt()),
+        (delays.mean_difference(), differences / pairs),
+    ] {
+        let off = figure.unwrap().as_nanos() as f64 - expected;
+        assert!(off.abs() < 10.0, "{figure:?} {expected}");
+    }
+    let median = delays.median().unwrap();
+    let below = log.requests.iter().filter_map(|r| r.delay()).filter(|delay| u128::from(*delay) < median.as_nanos());
+    assert_eq!(below.count(), 9);
+}
+
 /// Sends 200 requests and checks every stamp of the kernel against the log.
 fn stamps_of_the_kernel_agree(target: &str, delay: Duration) {
     let lab = lab();
