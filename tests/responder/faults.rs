@@ -37,7 +37,7 @@ fn fping_counts_the_same_losses_for_every_address_of_a_prefix() {
         let logged: Vec<bool> = delays.nanoseconds().iter().map(Option::is_some).collect();
         assert_eq!(answered, logged, "{address}");
     }
-    assert_eq!((far.overrun(), log.all().count()), (0, 300));
+    assert_eq!(log.all().count(), 300);
     // 90 are expected, with a standard deviation of 7.9; the seed decides which.
     assert!((60..120).contains(&log.all().lost()), "{}", log.all().lost());
 }

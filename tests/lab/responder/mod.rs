@@ -159,7 +159,8 @@ impl Responder {
         if v4 { self.source4.into() } else { self.source6.into() }
     }
 
-    /// Requests that never reached the responder because it did not keep up; they are not in the log.
+    /// Packets that never reached the responder, as when it did not keep up; they are not in the log. The kernel's own
+    /// reports of multicast groups, from when the device was made, may be among them.
     pub fn overrun(&self) -> u64 {
         self.node.counters(&self.ifname).tx_dropped
     }
@@ -233,6 +234,8 @@ impl Builder<'_> {
             plan += &format!("route add {prefix} dev {ifname} src {source}\n");
         }
         self.node.ip_batch(&plan).unwrap_or_else(|e| panic!("{}: {e}", self.node.name));
+        // Straight into the device: what was sent is there when send() returns.
+        self.node.must(&["tc", "qdisc", "replace", "dev", &ifname, "root", "noqueue"]);
         let shared = Arc::new(Shared::default());
         shared.state().table.set_default(self.rule);
         let (reader, wake) = std::io::pipe().unwrap();
