@@ -31,6 +31,7 @@ pub mod leftovers;
 pub mod node;
 pub mod process;
 mod raise;
+pub mod responder;
 pub mod sys;
 pub mod traffic;
 

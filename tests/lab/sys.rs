@@ -1,10 +1,11 @@
-//! The system calls the lab needs and the standard library lacks: entering a network namespace, packet sockets,
-//! signals. The only file of the lab with `unsafe`.
+//! The system calls the lab needs and the standard library lacks: entering a network namespace, packet sockets, tun
+//! devices, clocks, signals. The only file of the lab with `unsafe`.
 
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::time::Duration;
@@ -95,6 +96,59 @@ impl PacketSocket {
         frame.truncate(got);
         Ok(Some(frame))
     }
+}
+
+/// Makes a tun device in the calling thread's namespace: a read gives one IP packet that was routed to it, a write puts
+/// one in; neither blocks. The device lives as long as the file.
+pub fn tun(ifname: &str) -> io::Result<File> {
+    let file = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
+    let flags = libc::c_short::try_from(libc::IFF_TUN | libc::IFF_NO_PI).map_err(io::Error::other)?;
+    let mut request =
+        libc::ifreq { ifr_name: [0; libc::IFNAMSIZ], ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: flags } };
+    if ifname.len() >= request.ifr_name.len() {
+        return Err(io::Error::other(format!("{ifname} is too long for the name of an interface")));
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(ifname.bytes()) {
+        *to = from as libc::c_char;
+    }
+    // SAFETY: `file` owns the descriptor; `request` is a live ifreq, which is what TUNSETIFF reads and writes.
+    checked(unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })?;
+    Ok(file)
+}
+
+/// Waits until one of the two can be read, or is broken, or `limit` is over, and tells which; a signal ends it early.
+pub fn wait_for_either(fds: [BorrowedFd<'_>; 2], limit: Option<Duration>) -> io::Result<[bool; 2]> {
+    let mut wanted = fds.map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 });
+    let limit = limit.map(|limit| libc::timespec {
+        tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: limit.subsec_nanos().into(),
+    });
+    let limit = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: `wanted` holds two live pollfds, which is the count given; `limit` is null or points to a timespec that
+    // lives to the end of this function; no signal mask is given.
+    match checked(unsafe { libc::ppoll(wanted.as_mut_ptr(), 2, limit, std::ptr::null()) }) {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+        _ => Ok(wanted.map(|fd| fd.revents != 0)),
+    }
+}
+
+/// What `clock` shows, in nanoseconds: `libc::CLOCK_MONOTONIC` or `libc::CLOCK_REALTIME`.
+pub fn clock_ns(clock: libc::clockid_t) -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is a live timespec that the kernel writes to.
+    let read = checked(unsafe { libc::clock_gettime(clock, &raw mut now) });
+    assert!(read.is_ok(), "there is no clock {clock}");
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
+}
+
+/// Lets the calling thread run as soon as it is awake, before all ordinary ones, and wake without the 50 us that timers
+/// may be late.
+pub fn be_punctual() -> io::Result<()> {
+    // SAFETY: PR_SET_TIMERSLACK takes a number of nanoseconds and no pointer.
+    checked(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong) })?;
+    let urgent = libc::sched_param { sched_priority: 1 };
+    // SAFETY: `urgent` is a live sched_param that the kernel only reads; 0 is the calling thread.
+    checked(unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const urgent) }).map(drop)
 }
 
 /// Index of `ifname` in the calling thread's namespace.
