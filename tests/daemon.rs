@@ -11,7 +11,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use gatemeter::collectors::ALL;
+use gatemeter::cli::Args;
+use gatemeter::collectors::{ALL, SECTIONS};
+use gatemeter::config::Config;
 use gatemeter::sys::caps::Capability;
 use harness::{Daemon, PATIENCE, Setup, exposition, http};
 use lab::traffic::send_udp;
@@ -251,7 +253,8 @@ fn a_reload_that_disables_the_daemon_stops_it() {
 fn every_thread_has_the_capabilities_of_the_enabled_collectors_and_no_other() {
     let lab = Lab::builder().hosts(1).build();
     let bits = |capabilities: &[Capability]| capabilities.iter().fold(0u64, |set, one| set | 1 << *one as u8);
-    let collectors = ALL.iter().fold(0, |set, row| set | bits(row.capabilities));
+    let config = Config::load(&Args::default(), SECTIONS).unwrap();
+    let collectors = ALL.iter().fold(0, |set, row| set | bits((row.capabilities)(&config)));
     for (flags, expected) in [
         (&["-e"][..], collectors),
         (&["-e", "-p", "80"], collectors | bits(&[Capability::NetBindService])),
@@ -281,15 +284,16 @@ fn every_thread_has_the_capabilities_of_the_enabled_collectors_and_no_other() {
 #[test]
 fn a_daemon_without_any_collector_says_so_and_tells_of_itself() {
     let lab = Lab::builder().hosts(0).build();
-    for flags in [
-        &["-e", "--textfile", "none", "--collectors", ""][..],
-        &["-e", "--textfile", "none", "-o", "traffic.enabled=0", "-o", "clients.enabled=0"],
-    ] {
+    let options: Vec<String> = ALL.iter().map(|row| format!("{}.enabled=0", row.name)).collect();
+    let off: Vec<&str> = options.iter().flat_map(|option| ["-o", option]).collect();
+    for flags in
+        [&["-e", "--textfile", "none", "--collectors", ""][..], &[&["-e", "--textfile", "none"][..], &off].concat()]
+    {
         let mut daemon = Setup::new(&lab).flags(flags).start_unready();
         wait_for_lines(&daemon, "WARN  [gatemeter] no collector is enabled, so nothing is measured\n", 1);
         let page = process::poll(PATIENCE, || daemon.page().ok()).unwrap();
         assert!(page.contains("gatemeter_build_info{"), "{page}");
-        let of_collectors = ["gatemeter_traffic", "gatemeter_clients", "gatemeter_collector_up{"];
+        let of_collectors = ["gatemeter_traffic", "gatemeter_clients", "gatemeter_probe", "gatemeter_collector_up{"];
         assert!(!of_collectors.iter().any(|family| page.contains(family)), "{page}");
         assert!(daemon.stop().success());
     }
@@ -338,7 +342,7 @@ fn log_lines_are_read_by_machines_in_each_format() {
             let collector = collector.split(['"', ' ']).next().unwrap();
             let level = level.to_ascii_lowercase();
             assert!(["error", "warn", "info", "debug", "trace"].contains(&level.as_str()), "{line}");
-            assert!(["gatemeter", "traffic", "clients"].contains(&collector), "{line}");
+            assert!(collector == "gatemeter" || ALL.iter().any(|row| row.name == collector), "{line}");
             assert!(line.ends_with(end), "{line}");
         }
     }

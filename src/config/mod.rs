@@ -164,7 +164,10 @@ impl Config {
             let is_meant = |s: &&mut Section| s.name == section || s.spec.kind == section;
             let Some(found) = self.sections.iter_mut().rev().find(is_meant) else {
                 if let Some(first) = many.and_then(|spec| spec.options.first()) {
-                    return Err(wrong(format!("{section}.{option} is about no {section}: {section}.{} begins one", first.name)));
+                    return Err(wrong(format!(
+                        "{section}.{option} is about no {section}: {section}.{} begins one",
+                        first.name
+                    )));
                 }
                 let near = nearest(section, specs.iter().map(|spec| spec.name));
                 return Err(wrong(format!("there is no section '{section}'{near}")));

@@ -74,7 +74,8 @@ impl Plan {
     }
 
     fn capabilities(&self) -> Vec<Capability> {
-        let mut all: Vec<Capability> = self.rows.iter().flat_map(|row| (row.capabilities)(&self.config)).copied().collect();
+        let mut all: Vec<Capability> =
+            self.rows.iter().flat_map(|row| (row.capabilities)(&self.config)).copied().collect();
         if self.settings.listen.is_some_and(|listen| listen.port() < FIRST_FREE_PORT) {
             all.push(Capability::NetBindService);
         }
@@ -113,7 +114,11 @@ pub fn run(args: &Args) -> Result<()> {
     let daemon = Daemon::new(&executor, args, plan);
     // futures-lite's block_on and not async-io's: the latter keeps waking its helper thread for some milliseconds after
     // every event, and an idle daemon shall sleep.
-    smol::future::block_on(executor.run(daemon.run(signals, server)))
+    // The daemon itself is a task, too, of an executor around the other: else it would look for signals whenever any task
+    // has something to do.
+    let around = LocalExecutor::new();
+    let daemon = around.spawn(daemon.run(signals, server));
+    smol::future::block_on(around.run(executor.run(daemon)))
 }
 
 fn bind(settings: &Settings) -> Result<Option<Server>> {

@@ -187,7 +187,11 @@ mod tests {
 
     /// Files in no place, of collectors named `slow` and `quick` that have not been tried.
     fn files() -> TextFiles {
-        let shared = Rc::new(Shared { store: Store::new(["slow", "quick"]), changed: Box::new(|| {}), desk: RefCell::default() });
+        let shared = Rc::new(Shared {
+            store: Store::new(["slow", "quick"]),
+            changed: Box::new(|| {}),
+            desk: RefCell::default(),
+        });
         TextFiles::new(Rc::new(Pages::new(shared, vec![Status::new("slow"), Status::new("quick")])))
     }
 

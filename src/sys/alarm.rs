@@ -83,7 +83,16 @@ mod tests {
             alarm.set(Some(Duration::from_millis(1)));
             alarm.set(None);
             let pause = async { async_io::Timer::after(Duration::from_millis(20)).await };
-            let woken = smol::future::or(async { poll_fn(|cx| alarm.poll(cx)).await; true }, async { pause.await; false });
+            let woken = smol::future::or(
+                async {
+                    poll_fn(|cx| alarm.poll(cx)).await;
+                    true
+                },
+                async {
+                    pause.await;
+                    false
+                },
+            );
             assert!(!woken.await);
         });
     }

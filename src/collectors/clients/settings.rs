@@ -18,7 +18,6 @@ const MAX_IFNAME: usize = 15;
 const MAX_NFT_NAME: usize = 255;
 /// Where the system's name servers are written down.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
-/// Where name servers listen.
 
 /// `config clients 'clients'`.
 pub static SECTION: SectionSpec = SectionSpec {

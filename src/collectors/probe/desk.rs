@@ -100,7 +100,9 @@ impl Desk {
     pub async fn answer(&self, asked: &Asked) -> Result<Answer, Refusal> {
         let too_late = async {
             Timer::after(PATIENCE).await;
-            Err(Refusal::unavailable("the prober does not answer in time; gatemeter_collector_up{collector=\"probe\"} tells more"))
+            Err(Refusal::unavailable(
+                "the prober does not answer in time; gatemeter_collector_up{collector=\"probe\"} tells more",
+            ))
         };
         let answer = async {
             // All that was received until then is taken in when the engine has stepped.
@@ -247,7 +249,8 @@ impl State {
                 Host::Name(name) => {
                     let is_new = !self.table.names().iter().any(|known| known.host == *name);
                     if is_new && !self.settings.targets_from_http {
-                        let why = format!("target {name} is not in the configuration, and probe.targets_from_http is 0");
+                        let why =
+                            format!("target {name} is not in the configuration, and probe.targets_from_http is 0");
                         return Some(Err(Refusal::forbidden(why)));
                     }
                     if !self.lookup.want(name, families, now) {
@@ -260,7 +263,9 @@ impl State {
                             let why = known.trouble.as_ref().map(ToString::to_string).unwrap_or_default();
                             trouble = Some(format!("target {name} does not resolve: {why}"));
                         }
-                        Some(known) => addresses.extend(usable(&known.addrs, &self.settings).map(|ip| (ip, Some(name)))),
+                        Some(known) => {
+                            addresses.extend(usable(&known.addrs, &self.settings).map(|ip| (ip, Some(name))))
+                        }
                     }
                 }
             }
@@ -307,13 +312,16 @@ impl State {
                 let why = format!("target {} is not in the configuration, and probe.targets_from_http is 0", key.ip);
                 return Err(Refusal::forbidden(why));
             }
-            let is_allowed = |ip: &IpAddr| settings.allow.is_empty() || settings.allow.iter().any(|net| net.contains(*ip));
+            let is_allowed =
+                |ip: &IpAddr| settings.allow.is_empty() || settings.allow.iter().any(|net| net.contains(*ip));
             if let Some(key) = new.iter().find(|key| !is_allowed(&key.ip)) {
                 return Err(Refusal::forbidden(format!("target {} is not in probe.allow_target", key.ip)));
             }
             if !table.has_room_for(new.len()) {
                 let (now, more, limit) = (table.len(), new.len(), settings.max_targets);
-                let why = format!("too many targets: {more} more than the {now} that are probed, probe.max_targets is {limit}");
+                let why = format!(
+                    "too many targets: {more} more than the {now} that are probed, probe.max_targets is {limit}"
+                );
                 return Err(Refusal::bad(why));
             }
         }
@@ -342,7 +350,9 @@ impl State {
 /// The addresses of a name that are probed: those of hosts elsewhere, of families that are.
 fn usable(addrs: &[IpAddr], settings: &Settings) -> impl Iterator<Item = IpAddr> {
     let is_elsewhere = |ip: &IpAddr| match ip {
-        IpAddr::V4(ip) => !(ip.is_unspecified() || ip.is_loopback() || ip.is_broadcast() || ip.is_multicast() || ip.is_link_local()),
+        IpAddr::V4(ip) => {
+            !(ip.is_unspecified() || ip.is_loopback() || ip.is_broadcast() || ip.is_multicast() || ip.is_link_local())
+        }
         IpAddr::V6(ip) => !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || ip.is_unicast_link_local()),
     };
     addrs.iter().copied().filter(is_elsewhere).filter(|ip| *settings.via(ip) != Via::Nowhere)

@@ -44,7 +44,9 @@ fn interface(settings: &Settings, paths: &Paths, family: &str, via: &Via) -> Opt
         Via::Interface(name) => name,
     };
     if !paths.has(name) {
-        return Some(Finding::broken(format!("there is no interface {name} for {family} probes: name another, or auto")));
+        return Some(Finding::broken(format!(
+            "there is no interface {name} for {family} probes: name another, or auto"
+        )));
     }
     let abilities = settings.hardware.then(|| hardware_stamps::abilities(name))?;
     Some(match abilities {

@@ -30,7 +30,7 @@ use crate::sys::clock;
 use crate::sys::raw::Kind;
 
 /// If the next probe goes out within this time, what comes back is read then and not before.
-const SOON: Duration = Duration::from_millis(25);
+const SOON: Duration = Duration::from_millis(50);
 /// A path that is this old is looked up anew: routes to targets may change without a change of addresses or links.
 const PATH_HOLDS: Duration = Duration::from_secs(60);
 /// Room for a received packet but for the payload of an echo: headers with options, and those that an error quotes with
@@ -320,26 +320,39 @@ impl Engine {
     async fn wait(&mut self, desk: &Desk, (until, is_prompt): (Option<Instant>, bool)) -> Result<()> {
         let until = until.into_iter().chain(self.paths.settles_at()).min();
         self.alarm.set(until.map(|until| until.saturating_duration_since(Instant::now())));
-        poll_fn(|cx| self.poll(cx, desk, is_prompt)).await;
-        if self.paths.settles_at().is_some_and(|at| at <= Instant::now()) {
+        // Being woken is all that is told: async-io does not count an event that comes in the very round of its reactor in
+        // which it was asked for. Whoever is woken looks at everything anyway.
+        let mut is_woken = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut is_woken, true) || self.register(cx, desk, is_prompt) {
+                return Poll::Ready(());
+            }
+            Poll::Pending
+        })
+        .await;
+        let now = Instant::now();
+        if until.is_none_or(|until| now < until) {
+            self.paths.look(now);
+        }
+        if self.paths.settles_at().is_some_and(|at| at <= now) {
             self.paths.settle().await?;
             desk.state().table.forget_paths();
         }
         Ok(())
     }
 
-    /// Ready when there may be something to do.
-    fn poll(&mut self, cx: &mut Context<'_>, desk: &Desk, is_prompt: bool) -> Poll<()> {
-        // Each one is polled, for each is to wake us.
-        let mut is_ready = self.alarm.poll(cx).is_ready();
-        is_ready |= desk.poll(cx, Instant::now()).is_ready();
-        is_ready |= self.paths.poll(cx, Instant::now()).is_ready();
+    /// Has the task woken by whatever there may be to do; true if there is something now.
+    fn register(&self, cx: &mut Context<'_>, desk: &Desk, is_prompt: bool) -> bool {
+        // Each one is asked, for each is to wake us.
+        let mut is_ready = desk.poll(cx, Instant::now()).is_ready();
+        is_ready |= self.alarm.poll(cx).is_ready();
+        is_ready |= self.paths.poll(cx).is_ready();
         if is_prompt {
             for channel in self.channels.iter().flatten() {
                 is_ready |= channel.poll_readable(cx).is_ready();
             }
         }
-        if is_ready { Poll::Ready(()) } else { Poll::Pending }
+        is_ready
     }
 }
 

@@ -147,7 +147,12 @@ pub static REFUSED: Desc = Desc {
 };
 /// Lost probes by cause.
 pub static LOST: Family = Family {
-    icmp: Desc { name: "icmp_probe_packets_lost_total", kind: Kind::Counter, labels: &["ip", "cause"], help: LOST_HELP },
+    icmp: Desc {
+        name: "icmp_probe_packets_lost_total",
+        kind: Kind::Counter,
+        labels: &["ip", "cause"],
+        help: LOST_HELP,
+    },
     tcp: Desc {
         name: "tcp_probe_packets_lost_total",
         kind: Kind::Counter,
@@ -212,8 +217,11 @@ const fn of_interface(name: &'static str, help: &'static str) -> Desc {
 }
 
 /// Most targets.
-pub static LIMIT: Desc =
-    meta("gatemeter_probe_targets_limit", Kind::Gauge, "Addresses and ports that are probed at most (probe.max_targets).");
+pub static LIMIT: Desc = meta(
+    "gatemeter_probe_targets_limit",
+    Kind::Gauge,
+    "Addresses and ports that are probed at most (probe.max_targets).",
+);
 /// Targets without an address.
 pub static UNRESOLVED: Desc = meta(
     "gatemeter_probe_unresolved_targets",

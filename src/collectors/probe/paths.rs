@@ -51,18 +51,34 @@ impl Paths {
         Ok(Paths { events, requests, interfaces, settles: None, lost: false, cards: Vec::new() })
     }
 
-    /// Ready when something has changed that was not seen yet, or when it is time for [`Paths::settle`].
-    pub fn poll(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+    /// Has the task woken when something changes; [`Paths::look`] tells what it is.
+    pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self.settles {
-            Some(at) if at <= now => Poll::Ready(()),
             // Events gather in the socket until then.
             Some(_) => Poll::Pending,
-            None => {
-                let ready = self.events.poll_readable(cx);
-                if ready.is_ready() {
-                    self.settles = Some(now + SETTLE);
-                }
-                ready.map(|_| ())
+            None => self.events.poll_readable(cx).map(|_| ()),
+        }
+    }
+
+    /// Takes in what has changed. If anything did, it is to be acted upon a little later.
+    pub fn look(&mut self, now: Instant) {
+        if self.settles.is_none() && self.take_in() {
+            self.settles = Some(now + SETTLE);
+        }
+    }
+
+    /// Takes in events; true if there were any, or if any were lost.
+    fn take_in(&mut self) -> bool {
+        let interfaces = &mut self.interfaces;
+        let each = |message: &Message<'_>| {
+            route::decode(message)?.into_iter().for_each(|event| _ = interfaces.apply(event));
+            Ok(())
+        };
+        match self.events.drain(BATCH, each) {
+            Ok(count) => count > 0,
+            Err(_) => {
+                self.lost = true;
+                true
             }
         }
     }
@@ -76,12 +92,7 @@ impl Paths {
     /// targets, and the table has no others, so whatever changed may matter.
     pub async fn settle(&mut self) -> Result<()> {
         self.settles = None;
-        let interfaces = &mut self.interfaces;
-        let each = |message: &Message<'_>| {
-            route::decode(message)?.into_iter().for_each(|event| _ = interfaces.apply(event));
-            Ok(())
-        };
-        self.lost |= self.events.drain(BATCH, each).is_err();
+        self.take_in();
         if self.lost {
             self.interfaces = interfaces::now().await?;
             self.lost = false;

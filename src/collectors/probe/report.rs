@@ -60,7 +60,8 @@ pub fn of_configuration(state: &mut State, page: &mut Page) {
     let mut called = Vec::new();
     for wanted in &state.settings.targets {
         for ip in state.addresses_of(&wanted.host, wanted.families) {
-            let call = |port: &Port| Called { ip, port: *port, host: wanted.host.to_string(), name: wanted.name.clone() };
+            let call =
+                |port: &Port| Called { ip, port: *port, host: wanted.host.to_string(), name: wanted.name.clone() };
             called.extend(wanted.ports.iter().map(call));
         }
     }
@@ -156,9 +157,8 @@ fn labels(page: &mut Page, entry: &Entry, more: &[&str]) -> LabelSet {
 }
 
 fn write_meta(page: &mut Page, state: &mut State) {
-    let counts = [false, true].map(|is_tcp| {
-        state.table.iter().filter(|(_, entry)| entry.key.port.is_some() == is_tcp).count() as u64
-    });
+    let counts = [false, true]
+        .map(|is_tcp| state.table.iter().filter(|(_, entry)| entry.key.port.is_some() == is_tcp).count() as u64);
     let sides = [(&metrics::ICMP, state.ledger.icmp), (&metrics::TCP, state.ledger.tcp)];
     for ((meta, packets), active) in sides.into_iter().zip(counts) {
         page.single(&meta.active, active);

@@ -130,7 +130,10 @@ mod tests {
 
     #[test]
     fn an_ipv4_address_inside_ipv6_is_the_ipv4_address() {
-        assert_eq!(read(&["::ffff:192.0.2.1"], "all", &[], &[]).unwrap().hosts, read(&["192.0.2.1"], "all", &[], &[]).unwrap().hosts);
+        assert_eq!(
+            read(&["::ffff:192.0.2.1"], "all", &[], &[]).unwrap().hosts,
+            read(&["192.0.2.1"], "all", &[], &[]).unwrap().hosts
+        );
     }
 
     #[test]

@@ -10,9 +10,14 @@ use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
 const SECOND: f64 = 1e9;
-/// Least time between two wake-ups, so that one serves several targets where there are many.
-const BATCH: Duration = Duration::from_millis(1);
-/// How far ahead of their spacing probes may be sent, for wake-ups that are not exact.
+/// Least time between two wake-ups, so that one serves several targets where there are many: as long as this many probes
+/// are apart, within bounds. Together they are shorter than one full packet of others.
+const TOGETHER: f64 = 4.0;
+const SHORTEST_BATCH: Duration = Duration::from_millis(1);
+const LONGEST_BATCH: Duration = Duration::from_millis(40);
+/// Nor is it longer than this part of the shortest interval, by which its turns are late at most.
+const PART_OF_INTERVAL: u64 = 8;
+/// How far ahead of their spacing probes may be sent besides, for wake-ups that are not exact.
 const TOLERANCE: Duration = Duration::from_millis(4);
 /// Probes that are due together need not be further apart than this.
 const MOST_APART: Duration = Duration::from_millis(5);
@@ -35,6 +40,8 @@ pub struct Schedule {
     clock: Clock,
     /// Time between two probes that are due together.
     spacing: Duration,
+    /// Time between two wake-ups.
+    batch: Duration,
     /// The next probe may not be sent before this.
     not_before: Instant,
     /// The next wake-up is not needed before this.
@@ -84,6 +91,7 @@ impl Schedule {
             max_rate: max_rate.max(1).into(),
             clock: Clock { since: now, shown: 0, speed: 1.0 },
             spacing: MOST_APART,
+            batch: SHORTEST_BATCH,
             not_before: now,
             asleep_until: now,
             missed: 0,
@@ -139,15 +147,22 @@ impl Schedule {
         let shown = self.clock.shown(now);
         let mut first = self.turns.peek_mut()?;
         let Reverse(Turn { due, id, interval, .. }) = *first;
-        if due > shown || self.not_before > now {
+        if due > shown {
+            return None;
+        }
+        if self.not_before > now {
+            // What has been due for long follows as soon as its spacing allows.
+            if u128::from(shown - due) > self.batch.as_nanos() {
+                self.asleep_until = now;
+            }
             return None;
         }
         let over = (shown - due) / interval;
         first.0.due = due + (over + 1) * interval;
         self.missed += over;
-        let earliest = now.checked_sub(TOLERANCE).unwrap_or(now);
+        let earliest = now.checked_sub(self.batch / 2 + TOLERANCE).unwrap_or(now);
         self.not_before = self.not_before.max(earliest) + self.spacing;
-        self.asleep_until = now + BATCH;
+        self.asleep_until = now + self.batch;
         Some(id)
     }
 
@@ -169,6 +184,10 @@ impl Schedule {
         // As far apart as twice the rate makes it, but the allowed rate holds always.
         let apart = (1.0 / (2.0 * wanted)).min(MOST_APART.as_secs_f64()).max(1.0 / self.max_rate);
         self.spacing = Duration::from_secs_f64(apart);
+        let batch = Duration::try_from_secs_f64(TOGETHER / wanted).unwrap_or(LONGEST_BATCH);
+        let shortest = self.circles.iter().map(|circle| circle.interval).min().unwrap_or(LONGEST);
+        let most = Duration::from_nanos(shortest / PART_OF_INTERVAL).min(LONGEST_BATCH);
+        self.batch = batch.min(most).max(SHORTEST_BATCH);
     }
 }
 

@@ -10,9 +10,9 @@ use super::table::Port;
 use crate::config::Config;
 use crate::config::schema::{MAIN, SectionSpec, list, option};
 use crate::error::Result;
-use crate::names::resolv_conf::dns_server;
 use crate::names::host_name::HostName;
 use crate::names::lookup::Families;
+use crate::names::resolv_conf::dns_server;
 use crate::net::Cidr;
 
 /// Longest interface name the kernel takes (IFNAMSIZ less its NUL).
@@ -221,11 +221,8 @@ impl Settings {
         if (&via4, &via6) == (&Via::Nowhere, &Via::Nowhere) {
             return Err(section.get("interface6").wrong("neither family has an interface, expected auto or a name"));
         }
-        let manner = Manner {
-            interval: Duration::from_millis(interval.into()),
-            tos: 0,
-            size: icmp::DEFAULT_SIZE as u16,
-        };
+        let manner =
+            Manner { interval: Duration::from_millis(interval.into()), tos: 0, size: icmp::DEFAULT_SIZE as u16 };
         let mut targets = Vec::new();
         for section in config.sections_of(TARGET_SECTION.kind) {
             let host = section.get("host").parse(Host::parse)?;

@@ -129,7 +129,9 @@ impl Table {
         let ids: Vec<u32> = self.entries.keys().copied().collect();
         ids.into_iter().for_each(|id| self.set_manner(id, settings.manner, now));
         for wanted in &settings.targets {
-            let is_same = |name: &&Name| matches!(&wanted.host, Host::Name(host) if *host == name.host) && name.families == wanted.families;
+            let is_same = |name: &&Name| {
+                matches!(&wanted.host, Host::Name(host) if *host == name.host) && name.families == wanted.families
+            };
             let addresses = self.names.iter().find(is_same).map(|name| name.addresses.clone());
             self.configure(wanted, &addresses.unwrap_or_default(), now);
         }
@@ -148,7 +150,9 @@ impl Table {
         };
         for ip in addresses.iter().chain(&literal) {
             for port in &wanted.ports {
-                let Ok(id) = self.want(Key { ip: *ip, port: *port }, wanted.manner, literal.is_some(), now) else { continue };
+                let Ok(id) = self.want(Key { ip: *ip, port: *port }, wanted.manner, literal.is_some(), now) else {
+                    continue;
+                };
                 // The first of several that want the same address says how it is probed.
                 let Some(entry) = self.get_mut(id) else { continue };
                 if !std::mem::replace(&mut entry.is_configured, true) {
@@ -160,14 +164,7 @@ impl Table {
 
     /// Takes in which addresses a host name has. Those that it no longer has hand what is known of them to those that are
     /// new, unless somebody else wants them.
-    pub fn bind(
-        &mut self,
-        host: &HostName,
-        families: Families,
-        addresses: &[IpAddr],
-        by: By,
-        now: Instant,
-    ) {
+    pub fn bind(&mut self, host: &HostName, families: Families, addresses: &[IpAddr], by: By, now: Instant) {
         let is_same = |name: &Name| name.host == *host && name.families == families;
         let at = self.names.iter().position(is_same).unwrap_or_else(|| {
             let (host, addresses) = (host.clone(), Vec::new());
@@ -279,7 +276,7 @@ impl Table {
 
     fn sweep_with(&mut self, now: Instant, is_needless: impl Fn(&Entry) -> bool) {
         let is_old = |entry: &Entry| now.saturating_duration_since(entry.target.accessed()) >= KEPT;
-        let goes = |entry: &&Box<Entry>| !entry.is_configured && (is_old(entry) || is_needless(entry));
+        let goes = |entry: &Entry| !entry.is_configured && (is_old(entry) || is_needless(entry));
         let ids: Vec<u32> = self.entries.iter().filter(|(_, entry)| goes(entry)).map(|(id, _)| *id).collect();
         ids.into_iter().for_each(|id| self.remove(id, now));
     }

@@ -108,9 +108,11 @@ fn probes_are_spread_evenly_for_any_number_of_targets() {
         assert!(run.sent.len().abs_diff(10 * targets as usize) <= 1, "{targets}: {}", run.sent.len());
         let (shortest, longest) = run.gaps();
         let even = ms(2000) / targets;
-        assert!(shortest * 2 >= even - BATCH && longest <= even * 2 + BATCH, "{targets}: {shortest:?} {longest:?}");
+        assert!(longest <= even * 2 + LONGEST_BATCH, "{targets}: {shortest:?} {longest:?}");
+        let at_once = run.sent.chunk_by(|a, b| a.0 == b.0).map(<[_]>::len).max();
+        assert!(at_once <= Some(5), "{targets}: {at_once:?} at once");
         // Several go with one wake-up, so a turn may be as late as that.
-        run.assert_even(ms(2000), BATCH);
+        run.assert_even(ms(2000), LONGEST_BATCH);
         assert_eq!(run.schedule.missed(), 0);
     }
 }
@@ -121,7 +123,7 @@ fn every_moment_is_as_busy_as_another() {
     run.go(ms(9_999), Duration::ZERO);
     let mut busy = BTreeMap::<_, u32>::new();
     run.sent.iter().for_each(|(at, _)| *busy.entry(at.as_millis() / 50).or_default() += 1);
-    assert!(busy.values().all(|probes| (23..=27).contains(probes)), "{busy:?}");
+    assert!(busy.values().all(|probes| (21..=29).contains(probes)), "{busy:?}");
 }
 
 #[test]
@@ -137,7 +139,7 @@ fn who_comes_or_goes_shifts_nobody() {
     for (id, turns) in run.turns().into_iter().filter(|(id, _)| *id < 200) {
         for pair in turns.windows(2) {
             // Two circles may be due together, and then are set apart.
-            assert!((pair[1] - pair[0]).abs_diff(ms(1000)) <= MOST_APART, "{id}: {pair:?}");
+            assert!((pair[1] - pair[0]).abs_diff(ms(1000)) <= LONGEST_BATCH + MOST_APART, "{id}: {pair:?}");
         }
     }
     assert_eq!(run.turns()[&0].len(), 7);
@@ -231,14 +233,14 @@ fn a_late_wake_up_makes_no_burst_and_loses_no_turn() {
     run.now += ms(200);
     run.go(ms(800), Duration::ZERO);
     run.go(ms(2000), Duration::ZERO);
-    assert!((run.sent.len() - before).abs_diff(300) <= 1, "{}", run.sent.len() - before);
+    assert!((run.sent.len() - before).abs_diff(300) <= 4, "{}", run.sent.len() - before);
     assert_eq!(run.schedule.missed(), 0);
     let late = &run.sent[before..];
-    let most = late.windows(4).map(|probes| probes[3].0 - probes[0].0).min().unwrap();
-    assert!(most >= ms(10), "4 probes in {most:?}");
+    let most = late.windows(12).map(|probes| probes[11].0 - probes[0].0).min().unwrap();
+    assert!(most >= ms(30), "12 probes in {most:?}");
     // Soon all is as before.
     run.sent.retain(|(at, _)| *at > ms(3000));
-    run.assert_even(ms(1000), BATCH);
+    run.assert_even(ms(1000), LONGEST_BATCH);
 }
 
 #[test]
@@ -259,7 +261,7 @@ fn the_rate_holds_though_every_wake_up_is_late() {
         let mut run = Run::with(targets, ms(interval));
         run.go(ms(5000), Duration::from_micros(300));
         let expected = targets as usize * 5000 / interval as usize;
-        assert!(run.sent.len().abs_diff(expected) * 200 <= expected, "{targets}: {} of {expected}", run.sent.len());
+        assert!(run.sent.len().abs_diff(expected) <= 4 + expected / 200, "{targets}: {} of {expected}", run.sent.len());
         assert_eq!(run.schedule.missed(), 0);
     }
 }

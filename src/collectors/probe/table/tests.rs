@@ -101,7 +101,8 @@ fn an_address_that_goes_without_another_is_not_probed_any_more() {
 
 #[test]
 fn an_address_that_somebody_else_wants_stays_where_it_is() {
-    let (mut table, settings, now) = table(&["target.host=a.example", "target.host=192.0.2.1", "target.host=b.example"]);
+    let (mut table, settings, now) =
+        table(&["target.host=a.example", "target.host=192.0.2.1", "target.host=b.example"]);
     let [a, _, b] = &settings.targets[..] else { panic!("{:?}", settings.targets) };
     table.configure(a, &[ip("192.0.2.1"), ip("192.0.2.2")], now);
     table.configure(b, &[ip("192.0.2.2")], now);
