@@ -86,6 +86,25 @@ pub enum Command {
     Check(Check),
     /// Removes what runs leave behind.
     Clean(Clean),
+    /// Probes for a person at a terminal.
+    Ping(Ping),
+}
+
+/// Probe targets by ICMP echo or TCP SYN and print each round trip, with whose timestamps measured it.
+#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[argh(subcommand, name = "ping", help_triggers("-h", "--help"))]
+pub struct Ping {
+    /// probe this TCP port instead of by ICMP echo
+    #[argh(option, arg_name = "port")]
+    pub tcp: Option<String>,
+
+    /// stop after so many probes of each target (default: until interrupted)
+    #[argh(option, short = 'n', long = "count", arg_name = "count")]
+    pub count: Option<String>,
+
+    /// addresses or host names
+    #[argh(positional, arg_name = "target")]
+    pub targets: Vec<String>,
 }
 
 /// Collect once, print to stdout and stop; for cron and telegraf's exec input.

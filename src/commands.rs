@@ -1,4 +1,6 @@
-//! The commands that are not the daemon: `once`, `check`, `clean`.
+//! The commands that are not the daemon: `once`, `check`, `clean`, `ping`.
+
+pub mod ping;
 
 use std::cell::RefCell;
 use std::io::Write as _;

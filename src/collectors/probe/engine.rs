@@ -14,7 +14,7 @@ use super::codec::icmp::{self, Echo};
 use super::codec::stamps::{Control, Stamps};
 use super::codec::tcp::{self, Ends};
 use super::desk::{Desk, State};
-use super::intake::{Intake, OnNews};
+use super::intake::{Intake, News, OnNews};
 use super::ledger::Ledger;
 use super::paths::Paths;
 use super::ports::Ports;
@@ -195,9 +195,8 @@ impl Engine {
             match pushed {
                 Ok(()) => used[kind as usize] = true,
                 Err(cause) => {
-                    entry.path = None;
-                    entry.target.fail(probe.sequence, None, cause);
                     packets.errors += 1;
+                    refused(entry, probe.sequence, cause, &mut self.on_news);
                 }
             }
             if self.channels[kind as usize].as_ref().is_some_and(Channel::is_full) {
@@ -258,26 +257,26 @@ impl Engine {
         let is_named = matches!(settings.via(&entry.key.ip), Via::Interface(_));
         let ifindex = if is_named { path.ifindex } else { 0 };
         let packet = std::mem::take(&mut self.packet);
-        let channel = self.channel(kind, settings);
-        let is_in = channel.is_ok_and(|channel| {
+        let pushed = self.channel(kind, settings).map(|channel| {
             let (destination, tos) = (entry.key.ip, entry.manner.tos);
             channel.push((id, sequence), &Packet { destination, ifindex, source, ttl: None, tos, bytes: &packet })
+        });
+        let is_in = pushed.unwrap_or_else(|error| {
+            if !std::mem::replace(&mut self.told[kind as usize], true) {
+                log::warn!(target: super::ROW.name, "{error}");
+            }
+            false
         });
         self.packet = packet;
         if is_in { Ok(()) } else { Err(Cause::NotSent) }
     }
 
-    /// The socket of a kind, opened when it is first needed. That it cannot be is told once.
+    /// The socket of a kind, opened when it is first needed.
     fn channel(&mut self, kind: Kind, settings: &Settings) -> Result<&mut Channel> {
         let at = kind as usize;
         if self.channels[at].is_none() {
             let largest = usize::from(settings.largest());
             let opened = Channel::open(kind, self.identifier, &self.ports, largest, settings.hardware);
-            if let Err(error) = &opened
-                && !std::mem::replace(&mut self.told[at], true)
-            {
-                log::warn!(target: super::ROW.name, "{error}");
-            }
             self.channels[at] = Some(opened?);
             // What ICMP has to say of SYNs comes to the ICMP socket; without it, they are lost by time alone.
             match kind {
@@ -303,8 +302,7 @@ impl Engine {
         packets.errors += refusals.len() as u64;
         for ((id, sequence), cause) in refusals {
             if let Some(entry) = table.get_mut(id) {
-                entry.path = None;
-                entry.target.fail(sequence, None, cause);
+                refused(entry, sequence, cause, &mut self.on_news);
             }
         }
         channel.take_notices(&mut self.back, |whose, passed, stamps| take_stamp(table, whose, passed, stamps));
@@ -362,6 +360,15 @@ pub fn settle(entry: &mut Entry, until: Instant, ledger: &mut Ledger, paths: &Pa
     entry.target.expire(until);
     if let Some((path, _)) = entry.path {
         ledger.account(paths.ifname(path.ifindex), entry.target.totals(), &mut entry.accounted);
+    }
+}
+
+/// A probe could not be sent. The path may be another one next time.
+fn refused(entry: &mut Entry, sequence: u16, cause: Cause, on_news: &mut Option<OnNews>) {
+    entry.path = None;
+    entry.target.fail(sequence, None, cause);
+    if let Some(on_news) = on_news {
+        on_news(entry, sequence, News::Failed(cause));
     }
 }
 

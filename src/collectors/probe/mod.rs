@@ -15,7 +15,7 @@ pub mod filter;
 pub mod intake;
 mod ledger;
 mod metrics;
-mod paths;
+pub mod paths;
 mod ports;
 mod random;
 mod report;
