@@ -1,8 +1,9 @@
 //! A home network on this machine, measured by the real daemon on its router: `make demo`.
 //!
 //! Four LAN hosts talk to a server on the internet at their own rates, over IPv4 and IPv6, TCP and UDP. Every two seconds
-//! two tables show what the daemon's /metrics says: bytes and packets, then rates, connections and who is there. At the
-//! end the traffic stops, and what each host's network card has sent and received is compared with what both collectors
+//! tables show what the daemon's /metrics says: bytes and packets, then rates, connections and who is there, then loss and
+//! latency of the paths to the provider's gateway and to the server, of whose answers one in ten is dropped. At the end
+//! the traffic stops, and what each host's network card has sent and received is compared with what both collectors
 //! counted for it, byte for byte. Ends with 0 only if they agree.
 
 #![allow(
@@ -111,12 +112,33 @@ fn show(length: Duration) -> Result<(), String> {
         "--textfile",
         TEXTFILE,
         "--collectors",
-        "traffic,clients",
+        "traffic,clients,probe",
         "-o",
         "traffic.unknown_hosts=1",
         "-o",
         "clients.interval=1",
+        "-o",
+        "probe.unlocked=1",
+        "-o",
+        "probe.interval=200",
+        "-o",
+        "probe.timeout=500",
+        "-o",
+        "target.host=203.0.113.1",
+        "-o",
+        "target.name=gateway",
+        "-o",
+        "target.host=198.51.100.10",
+        "-o",
+        "target.name=server",
+        "-o",
+        "target.host=198.51.100.10",
+        "-o",
+        "target.name=web",
+        "-o",
+        "target.tcp_port=80",
     ]);
+    lose_one_in_ten(&lab);
     println!("Starting on the router:\n  {}\n", setup.shown());
     go_on()?;
     let mut daemon = setup.start();
@@ -131,7 +153,7 @@ fn show(length: Duration) -> Result<(), String> {
 }
 
 fn measure(lab: &Lab, daemon: &Daemon, length: Duration) -> Result<(), String> {
-    for collector in ["traffic", "clients"] {
+    for collector in ["traffic", "clients", "probe"] {
         daemon.wait_for(&format!("gatemeter_collector_up{{collector=\"{collector}\"}}"), 1.0);
     }
     let before: Vec<Counters> = lab.lan.iter().map(|host| host.counters("eth0")).collect();
@@ -158,6 +180,7 @@ fn run_traffic(lab: &Lab, daemon: &Daemon, length: Duration) -> Result<Vec<Optio
             let metrics = daemon.metrics();
             print_table(start.elapsed(), &metrics);
             print_clients(&metrics);
+            print_paths(&metrics);
             if start.elapsed() >= length {
                 break Ok(());
             }
@@ -308,6 +331,35 @@ fn print_clients(metrics: &Samples) {
         let label = |name| exposition::label(series, name).unwrap_or_default();
         let state = if metrics[series] == 1.0 { "online" } else { "offline" };
         println!("  {:<12} {:<20} {down:>12.0} {up:>12.0} {connections:>12} {state:>9}", label("client"), label("ip"));
+    }
+    println!();
+}
+
+/// Has the server drop every tenth of its answers to ICMP echo.
+fn lose_one_in_ten(lab: &Lab) {
+    let chain = "add chain inet demo out { type filter hook output priority 0; }";
+    let rule = "add rule inet demo out ip saddr 198.51.100.10 icmp type echo-reply numgen inc mod 10 0 drop";
+    for words in ["add table inet demo", chain, rule] {
+        lab.internet.must(&["nft", words]);
+    }
+}
+
+/// The paths that are probed.
+fn print_paths(metrics: &Samples) {
+    println!("  {:<12} {:<20} {:>12} {:>9} {:>12} {:>9}", "path", "address", "sent", "loss", "latency us", "jitter us");
+    for (prefix, info) in [("icmp_probe", "icmp_probe_target_info{"), ("tcp_probe", "tcp_probe_target_info{")] {
+        for series in metrics.keys().filter(|series| series.starts_with(info)) {
+            let label = |name| exposition::label(series, name).unwrap_or_default();
+            let (ip, port) = (label("ip"), label("tcp_port"));
+            let labels =
+                if port.is_empty() { format!("ip=\"{ip}\"") } else { format!("ip=\"{ip}\",tcp_port=\"{port}\"") };
+            let value = |name: &str| metrics.get(&format!("{prefix}_{name}{{{labels}}}")).copied().unwrap_or(f64::NAN);
+            let (sent, loss) = (value("packets_sent_total"), value("loss_ratio") * 100.0);
+            let (latency, jitter) = (value("latency_seconds") * 1e6, value("jitter_seconds") * 1e6);
+            let address = if port.is_empty() { ip } else { format!("{ip} port {port}") };
+            let name = label("name");
+            println!("  {name:<12} {address:<20} {sent:>12} {loss:>7.1} % {latency:>12.1} {jitter:>9.1}");
+        }
     }
     println!();
 }

@@ -15,7 +15,7 @@
 //! | `netlink` | `bind`, `send`, `recvfrom` on `AF_NETLINK` | std knows no netlink sockets |
 //! | `raw` | `recv` | std knows no raw sockets |
 //! | `signals` | `sigprocmask`, `signalfd`, `read` | signals as a descriptor the executor can wait for |
-//! | `socket` | `socket`, `setsockopt`, `bind`, `connect`, `getsockname` | std opens TCP and UDP only, and has few options |
+//! | `socket` | `socket`, `setsockopt`, `bind` | std opens TCP and UDP only, and has few options |
 //! | `tcp` | `listen` | std cannot set options between socket() and bind() |
 //! | `timerfd` | defines `timerfd_*` on MIPS | async-io's timers never fire there otherwise |
 #![allow(unsafe_code)]
@@ -34,7 +34,6 @@ pub mod netlink;
 pub mod raw;
 pub mod signals;
 pub mod socket;
-pub mod source;
 pub mod tcp;
 #[cfg(all(target_arch = "mips", target_env = "musl"))]
 mod timerfd;
