@@ -29,6 +29,9 @@ use crate::sys::batch::{Packet, ReceiveBatch};
 use crate::sys::clock;
 use crate::sys::raw::Kind;
 
+/// More packets than are taken in at a time have come: the rest is left to wait for so long, so that a flood leaves time for
+/// others.
+const BREATH: Duration = Duration::from_millis(5);
 /// If the next probe goes out within this time, what comes back is read then and not before.
 const SOON: Duration = Duration::from_millis(50);
 /// A path that is this old is looked up anew: routes to targets may change without a change of addresses or links.
@@ -59,6 +62,10 @@ pub struct Engine {
     alarm: Alarm,
     /// Whether an answer came without a stamp, so that answers must be read at once.
     unstamped: bool,
+    /// Whether the task is woken when something comes.
+    is_prompt: bool,
+    /// Whether more has come than was taken in.
+    is_flooded: bool,
     /// Told of what is heard of each probe, when it is.
     on_news: Option<OnNews>,
 }
@@ -83,6 +90,8 @@ impl Engine {
             packet: Vec::with_capacity(HEADERS + usize::from(settings.largest())),
             alarm: Alarm::new().map_err(|source| Error::io("make a timer", source))?,
             unstamped: false,
+            is_prompt: false,
+            is_flooded: false,
             on_news: None,
         };
         // One socket is opened now, so that a lack of privilege is found now.
@@ -152,8 +161,11 @@ impl Engine {
         let State { table, ledger, .. } = &mut *state;
         let mut is_empty = true;
         for channel in self.channels.iter_mut().flatten() {
-            // Stamps of sending first, so that a listener has the best there is.
-            channel.take_notices(&mut self.back, |whose, passed, stamps| take_stamp(table, whose, passed, stamps));
+            // Stamps of sending first, so that a listener has the best there is. What has woken us may be an error there,
+            // which wakes us again and again until it is read.
+            if self.is_prompt || channel.awaits_stamps() {
+                channel.take_notices(&mut self.back, |whose, passed, stamps| take_stamp(table, whose, passed, stamps));
+            }
             let mut intake = Intake {
                 kind: channel.kind,
                 identifier: self.identifier,
@@ -169,6 +181,7 @@ impl Engine {
             ledger.overflows += u64::from(overflows);
             is_empty &= emptied;
         }
+        self.is_flooded = !is_empty;
         // In a flood nothing is decided: an answer may still wait to be read.
         if is_empty || state.received_until + SOON < now {
             state.received_until = now;
@@ -308,21 +321,23 @@ impl Engine {
         channel.take_notices(&mut self.back, |whose, passed, stamps| take_stamp(table, whose, passed, stamps));
     }
 
-    /// When to step again at the latest, and whether to step when something comes.
-    fn wakes(&self, state: &mut State, now: Instant) -> (Option<Instant>, bool) {
+    /// When to step again at the latest; decides whether to step when something comes, too.
+    fn wakes(&mut self, state: &mut State, now: Instant) -> Option<Instant> {
         let due = state.table.schedule().next_due();
         let is_soon = due.is_some_and(|due| due.saturating_duration_since(now) <= SOON);
-        (due, !is_soon || self.unstamped || self.on_news.is_some())
+        self.is_prompt = !self.is_flooded && (!is_soon || self.unstamped || self.on_news.is_some());
+        let rest = self.is_flooded.then_some(now + BREATH);
+        due.into_iter().chain(rest).min()
     }
 
-    async fn wait(&mut self, desk: &Desk, (until, is_prompt): (Option<Instant>, bool)) -> Result<()> {
+    async fn wait(&mut self, desk: &Desk, until: Option<Instant>) -> Result<()> {
         let until = until.into_iter().chain(self.paths.settles_at()).min();
         self.alarm.set(until.map(|until| until.saturating_duration_since(Instant::now())));
         // Being woken is all that is told: async-io does not count an event that comes in the very round of its reactor in
         // which it was asked for. Whoever is woken looks at everything anyway.
         let mut is_woken = false;
         poll_fn(|cx| {
-            if std::mem::replace(&mut is_woken, true) || self.register(cx, desk, is_prompt) {
+            if std::mem::replace(&mut is_woken, true) || self.register(cx, desk) {
                 return Poll::Ready(());
             }
             Poll::Pending
@@ -340,12 +355,12 @@ impl Engine {
     }
 
     /// Has the task woken by whatever there may be to do; true if there is something now.
-    fn register(&self, cx: &mut Context<'_>, desk: &Desk, is_prompt: bool) -> bool {
+    fn register(&self, cx: &mut Context<'_>, desk: &Desk) -> bool {
         // Each one is asked, for each is to wake us.
         let mut is_ready = desk.poll(cx, Instant::now()).is_ready();
         is_ready |= self.alarm.poll(cx).is_ready();
         is_ready |= self.paths.poll(cx).is_ready();
-        if is_prompt {
+        if self.is_prompt {
             for channel in self.channels.iter().flatten() {
                 is_ready |= channel.poll_readable(cx).is_ready();
             }
