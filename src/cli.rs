@@ -86,6 +86,8 @@ pub enum Command {
     Check(Check),
     /// Removes what runs leave behind.
     Clean(Clean),
+    /// The powerline network as a table.
+    Homeplug(Homeplug),
 }
 
 /// Collect once, print to stdout and stop; for cron and telegraf's exec input.
@@ -110,6 +112,11 @@ pub struct Check {}
 #[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
 #[argh(subcommand, name = "clean", help_triggers("-h", "--help"))]
 pub struct Clean {}
+
+/// Print the powerline network as a table: adapters, roles, chips, firmware, peers and rates in Mbit/s.
+#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[argh(subcommand, name = "homeplug", help_triggers("-h", "--help"))]
+pub struct Homeplug {}
 
 /// What the command line asks for.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 //! it for its figures when they are due, and deals with its failures.
 
 pub mod clients;
+pub mod homeplug;
 mod interfaces;
 pub mod probe;
 pub mod traffic;
@@ -19,7 +20,7 @@ use crate::metrics::{Desc, Page};
 use crate::sys::caps::Capability;
 
 /// Every collector, in the order of output.
-pub static ALL: &[Row] = &[traffic::ROW, clients::ROW];
+pub static ALL: &[Row] = &[traffic::ROW, clients::ROW, homeplug::ROW];
 
 /// What the rest of the program knows of a collector before it runs.
 #[derive(Debug)]
@@ -119,7 +120,7 @@ impl Finding {
 }
 
 /// The sections a configuration may have.
-pub static SECTIONS: &[&SectionSpec] = &[&MAIN, traffic::ROW.section, clients::ROW.section];
+pub static SECTIONS: &[&SectionSpec] = &[&MAIN, traffic::ROW.section, clients::ROW.section, homeplug::ROW.section];
 
 /// The rows that are to run: those named, or those whose section is enabled.
 pub fn selected(config: &Config, named: Option<&[&str]>, place: &str) -> Result<Vec<&'static Row>> {
