@@ -10,11 +10,27 @@
     reason = "a test crate: a failed assumption must stop the test, and it runs real programs"
 )]
 
+#[path = "support/golden.rs"]
+mod golden;
 mod harness;
 mod lab;
 
 #[path = "homeplug/common.rs"]
 mod common;
+#[path = "homeplug/witness.rs"]
+mod witness;
 
+#[path = "homeplug/beside.rs"]
+mod beside;
+#[path = "homeplug/chips.rs"]
+mod chips;
+#[path = "homeplug/command.rs"]
+mod command;
+#[path = "homeplug/faults.rs"]
+mod faults;
 #[path = "homeplug/figures.rs"]
 mod figures;
+#[path = "homeplug/floods.rs"]
+mod floods;
+#[path = "homeplug/interfaces.rs"]
+mod interfaces;

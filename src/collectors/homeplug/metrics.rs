@@ -30,10 +30,10 @@ pub static RX_RATE: Desc = Desc {
 };
 /// The rates as they are.
 pub static PHY_RATE: Desc = Desc {
-    name: "homeplug_link_phy_rate_bits_per_second",
+    name: "homeplug_link_phy_rate_bytes_per_second",
     kind: Kind::Gauge,
     labels: &["device_addr", "nid", "peer_addr", "direction"],
-    help: "Average PHY rate of an adapter to (tx) and from (rx) a peer, in bits per second; 0 if idle.",
+    help: "Average PHY rate of an adapter to (tx) and from (rx) a peer, in bytes per second; 8 times it are bits; 0 if idle.",
 };
 /// Peers.
 pub static STATION_INFO: Desc = Desc {

@@ -17,6 +17,9 @@ use crate::names::Mac;
 /// What one Mbit/s is in the unit of homeplug_exporter's rates.
 const SEED_BYTES: u64 = 1024 * 1024 / 8;
 
+/// What one Mbit/s really is, in bytes per second.
+const BYTES: u64 = 1_000_000 / 8;
+
 /// What the survey itself does not know.
 pub struct Context<'a> {
     /// Adapters of this walk and earlier ones.
@@ -88,8 +91,8 @@ fn write_links(page: &mut Page, peers: &[Peer<'_>]) {
     let labels: Vec<_> = peers.iter().map(|peer| ["tx", "rx"].map(|direction| with(page, peer, &direction))).collect();
     page.family(&metrics::PHY_RATE);
     for (peer, [tx, rx]) in peers.iter().zip(labels) {
-        page.sample(tx, u64::from(peer.station.tx) * 1_000_000);
-        page.sample(rx, u64::from(peer.station.rx) * 1_000_000);
+        page.sample(tx, u64::from(peer.station.tx) * BYTES);
+        page.sample(rx, u64::from(peer.station.rx) * BYTES);
     }
     let labels: Vec<_> = peers.iter().map(|peer| station_labels(page, peer)).collect();
     page.family(&metrics::STATION_INFO);

@@ -99,14 +99,14 @@ fn adapter(out: &mut String, device: &Device, nid: [u8; 7]) {
     if network.stations.is_empty() {
         out.push_str("    has no peer\n");
     } else {
-        out.push_str("    peer               sends   receives  blocks lost  before\n");
+        out.push_str("    peer               sends Mbit/s  receives Mbit/s  blocks lost  before\n");
     }
     for station in &network.stations {
         let link = device.links.iter().find(|(mac, _)| *mac == station.mac);
         let lost = link.and_then(|(_, link)| lost(link)).unwrap_or_else(|| "?".into());
         let bridged = station.bridged.map(|mac| Colons(&mac.0).to_string()).unwrap_or_default();
         let line =
-            format!("    {}  {:>5}  {:>9}  {lost:>11}  {bridged}", Colons(&station.mac.0), station.tx, station.rx);
+            format!("    {}  {:>12}  {:>15}  {lost:>11}  {bridged}", Colons(&station.mac.0), station.tx, station.rx);
         let _ = writeln!(out, "{}", line.trim_end());
     }
     out.push('\n');

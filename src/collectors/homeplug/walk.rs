@@ -366,7 +366,8 @@ impl Walk {
                 self.stations -= device.networks.iter().map(|network| network.stations.len()).sum::<usize>();
                 device.networks = networks;
                 match question {
-                    Question::Networks1 | Question::Networks0 if extended => {
+                    // Who answers what everybody is asked has been asked for its version, too.
+                    Question::Networks1 | Question::Networks0 if extended && device.asked & question.bit() != 0 => {
                         device.ask(&[Question::Version]);
                     }
                     Question::StandardNetworks => device.ask(&[Question::StandardRates2, Question::Stations]),
