@@ -1,11 +1,16 @@
 //! plc-utils and prometheus-homeplug-exporter on the same segment at the same time: they take the adapters for real, and say
 //! what we say.
 
-use crate::common::{UP, lab, mac, setup};
-use crate::harness::{Samples, exposition};
+use crate::common::{UP, lab, mac};
+use crate::harness::{Samples, Setup, exposition};
 use crate::lab::powerline::{Chip, Model};
 use crate::lab::{Lab, process};
 use crate::witness::{Exporter, Rates, blocks, lines, ours, rows};
+
+/// The daemon asks now and then only: these programs take answers to its questions for answers to theirs.
+fn setup(lab: &Lab) -> Setup<'_> {
+    crate::common::setup(lab).flags(&["-o", "homeplug.interval=6"])
+}
 
 /// Repeats a program until it has heard from so many adapters: it waits for 50 ms only, which a busy machine may exceed.
 fn heard(lab: &Lab, words: &[&str], pairs: usize, read: fn(&str) -> Rates) -> Rates {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::common::{UP, bytes, device_up, lab, on, rate, rejected, setup};
 use crate::harness::Daemon;
 use crate::lab::Lab;
-use crate::lab::powerline::{Chip, Model, Network, adapter_mac};
+use crate::lab::powerline::{Chip, Model, Network, Segment, adapter_mac};
 use crate::lab::traffic::StopOnDrop;
 
 /// Frames of a flood at most.
@@ -39,11 +39,10 @@ fn flood(lab: &Lab, make: impl Fn(u64, &mut [u8; 60]) + Sync, work: impl FnOnce(
     });
 }
 
-/// The hardware address of the router's end.
-fn router(lab: &Lab) -> [u8; 6] {
-    let text = lab.router.must(&["cat", "/sys/class/net/plc0/address"]);
-    let bytes: Vec<u8> = text.trim().split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
-    bytes.try_into().unwrap()
+/// The hardware address that the daemon asks from.
+fn asks_from(segment: &Segment) -> [u8; 6] {
+    let source = || segment.requests().first().map(|request| request.source);
+    crate::lab::process::poll(crate::harness::PATIENCE, source).expect("nobody asks")
 }
 
 /// VS_NW_INFO.CNF of version 0 from the `n`th of countless adapters.
@@ -61,10 +60,10 @@ fn walks(daemon: &Daemon) -> f64 {
 #[test]
 fn a_flood_of_answers_costs_a_bounded_amount_of_work_and_is_counted() {
     let lab = lab();
-    let _segment = lab.powerline(Model::home());
+    let segment = lab.powerline(Model::home());
     let daemon = setup(&lab).start();
     daemon.wait_for(UP, 1.0);
-    let to = router(&lab);
+    let to = asks_from(&segment);
     let counted = |metrics: &crate::harness::Samples| metrics["homeplug_frames_dropped_total{interface=\"plc0\"}"];
     flood(
         &lab,
@@ -96,10 +95,10 @@ fn a_flood_of_answers_costs_a_bounded_amount_of_work_and_is_counted() {
 #[test]
 fn a_flood_of_what_is_no_answer_is_dropped_by_the_kernel() {
     let lab = lab();
-    let _segment = lab.powerline(Model::home());
+    let segment = lab.powerline(Model::home());
     let daemon = setup(&lab).start();
     daemon.wait_for(&rate("tx", 1, 2), bytes(142));
-    let to = router(&lab);
+    let to = asks_from(&segment);
     let make = |n: u64, frame: &mut [u8; 60]| {
         answer(to, n, frame);
         match n % 5 {

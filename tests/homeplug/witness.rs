@@ -75,6 +75,7 @@ pub fn ours(metrics: &Samples) -> Rates {
 /// Debian's prometheus-homeplug-exporter (homeplug_exporter 0.3.0) at work; ended on drop.
 pub struct Exporter<'a> {
     node: &'a Node,
+    log: std::path::PathBuf,
     _process: Background,
 }
 
@@ -82,8 +83,9 @@ impl<'a> Exporter<'a> {
     pub fn start(lab: &'a Lab, dir: &Path, ifname: &str) -> Self {
         let interface = format!("--interface={ifname}");
         let words = ["prometheus-homeplug-exporter", "--telemetry.address=127.0.0.1:9702", &interface];
-        let process = lab.router.start(&words, &dir.join("exporter.log"));
-        Exporter { node: &lab.router, _process: process }
+        let log = dir.join("exporter.log");
+        let process = lab.router.start(&words, &log);
+        Exporter { node: &lab.router, log, _process: process }
     }
 
     /// Its page, once it serves one.
@@ -92,6 +94,7 @@ impl<'a> Exporter<'a> {
             let response = http::get(self.node, ([127, 0, 0, 1], 9702).into(), "/metrics", &[]).ok()?;
             (response.status == 200).then(|| exposition::parse(&response.text()).unwrap())
         };
-        process::poll(process::LIMIT, page).expect("prometheus-homeplug-exporter serves no page")
+        let log = || std::fs::read_to_string(&self.log).unwrap_or_default();
+        process::poll(process::LIMIT, page).unwrap_or_else(|| panic!("the exporter serves no page:\n{}", log()))
     }
 }

@@ -9,8 +9,9 @@ use crate::sorted::Sorted;
 
 /// An adapter that neither answers nor is listed by another is forgotten after this time.
 const FORGET: Duration = Duration::from_secs(3600);
-/// Walks for which an adapter is first asked what it answered before; then all is tried again, as firmware changes.
-const WALKS: u8 = 40;
+/// Walks for which an adapter is first asked what it answered before. Then all is tried again: firmware changes, and what was
+/// lost on the way is no refusal.
+const WALKS: u8 = 8;
 
 /// The adapters of the last hour.
 #[derive(Debug, Default)]

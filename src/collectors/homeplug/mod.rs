@@ -13,7 +13,7 @@ mod report;
 pub mod settings;
 mod survey;
 mod table;
-mod told;
+pub mod told;
 pub mod walk;
 
 use std::time::{Duration, Instant};

@@ -29,22 +29,6 @@ const MAX_STATIONS: usize = 1024;
 /// Networks kept of one adapter.
 const MAX_NETWORKS: usize = 16;
 
-/// One of each kind of question, to compare headers with.
-const KINDS: [Question; 12] = [
-    Question::Networks1,
-    Question::Networks0,
-    Question::Version,
-    Question::Link(BROADCAST),
-    Question::StandardNetworks,
-    Question::StandardRates2,
-    Question::StandardRates1,
-    Question::Stations,
-    Question::BroadcomDiscover,
-    Question::BroadcomNetworks,
-    Question::BroadcomRates([0; 7]),
-    Question::BroadcomStation,
-];
-
 /// Questions about the networks of an adapter, in the order in which an unknown one is asked them.
 const LADDER: [Question; 4] =
     [Question::Networks1, Question::Networks0, Question::StandardNetworks, Question::BroadcomNetworks];
@@ -533,7 +517,7 @@ impl Walk {
 /// Which of the questions that were asked a message answers.
 fn question(mme: &Mme<'_>, asked: u16) -> Result<Question, Reason> {
     let mut reason = Reason::Unasked;
-    for kind in KINDS.into_iter().filter(|kind| asked & kind.bit() != 0) {
+    for kind in Question::KINDS.into_iter().filter(|kind| asked & kind.bit() != 0) {
         match mme.fit(kind) {
             Fit::Answer => return Ok(kind),
             Fit::Oui => reason = Reason::Oui,

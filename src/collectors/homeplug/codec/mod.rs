@@ -88,6 +88,22 @@ struct Header {
 }
 
 impl Question {
+    /// One of each kind.
+    pub const KINDS: [Question; 12] = [
+        Question::Networks1,
+        Question::Networks0,
+        Question::Version,
+        Question::Link(BROADCAST),
+        Question::StandardNetworks,
+        Question::StandardRates2,
+        Question::StandardRates1,
+        Question::Stations,
+        Question::BroadcomDiscover,
+        Question::BroadcomNetworks,
+        Question::BroadcomRates([0; 7]),
+        Question::BroadcomStation,
+    ];
+
     fn header(self) -> Header {
         let qualcomm = |version, kind| Header { ethertype: HOMEPLUG, version, kind, oui: Some(QUALCOMM) };
         let standard = |version, kind| Header { ethertype: HOMEPLUG, version, kind, oui: None };
