@@ -23,11 +23,11 @@ fn the_network_is_a_table() {
     let segment = lab.powerline(Model::home());
     let wanted = [
         "Network 52:de:ad:be:ef:00:01 on plc0: 3 adapters answer\n",
-        "  02:00:5e:aa:00:01  CCO  QCA7420    MAC-QCA7420-1.1.0.844-02-20120523-FINAL\n",
-        "    peer               sends Mbit/s  receives Mbit/s  blocks lost  before\n",
+        "  02:00:5e:aa:00:01  coordinator  QCA7420    MAC-QCA7420-1.1.0.844-02-20120523-FINAL\n",
+        "    peer               sends Mbit/s  receives Mbit/s  blocks lost  device behind it\n",
         "    02:00:5e:aa:00:02           142               97        0.4 %  02:00:5e:bb:00:02\n",
         "    02:00:5e:aa:00:03           301              255        0.4 %\n",
-        "  02:00:5e:aa:00:03  STA  QCA7500    MAC-QCA7550-2.2.1.26-00-20150504-CS\n",
+        "  02:00:5e:aa:00:03  station      QCA7500    MAC-QCA7550-2.2.1.26-00-20150504-CS\n",
     ];
     table(&setup(&lab), &wanted);
     segment.model().adapter(3).silent = true;

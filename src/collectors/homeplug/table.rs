@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::codec::Colons;
 use super::codec::link::Link;
+use super::codec::network::Role;
 use super::port::FRAME_BYTES;
 use super::settings::Settings;
 use super::survey::{Survey, survey};
@@ -95,11 +96,18 @@ fn adapter(out: &mut String, device: &Device, nid: [u8; 7]) {
         }
         (None, None) => ("unknown chip".into(), String::new()),
     };
-    let _ = writeln!(out, "  {}  {:<3}  {chip:<9}  {firmware}", Colons(&device.mac.0), network.role.to_string());
+    let role = match network.role {
+        Role::Station => "station",
+        Role::Proxy => "proxy",
+        Role::Coordinator => "coordinator",
+        Role::Other(_) => "other role",
+    };
+    let line = format!("  {}  {role:<11}  {chip:<9}  {firmware}", Colons(&device.mac.0));
+    let _ = writeln!(out, "{}", line.trim_end());
     if network.stations.is_empty() {
         out.push_str("    has no peer\n");
     } else {
-        out.push_str("    peer               sends Mbit/s  receives Mbit/s  blocks lost  before\n");
+        out.push_str("    peer               sends Mbit/s  receives Mbit/s  blocks lost  device behind it\n");
     }
     for station in &network.stations {
         let link = device.links.iter().find(|(mac, _)| *mac == station.mac);
