@@ -183,8 +183,7 @@ fn write_presence(page: &mut Page, survey: &Survey, context: &Context<'_>) {
     page.family(&metrics::STATIONS);
     for device in survey.walk.devices.iter().filter(|device| device.is_up()) {
         let labels = page.labels(&[&Colons(&device.mac.0)]);
-        let stations: usize = device.networks.iter().map(|network| network.stations.len()).sum();
-        page.sample(labels, stations as u64);
+        page.sample(labels, device.stations() as u64);
     }
     page.single(&metrics::BOOT_LOADERS, survey.walk.boot_loaders.len() as u64);
 }

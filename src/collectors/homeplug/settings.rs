@@ -54,9 +54,13 @@ impl Settings {
     /// Reads the section.
     pub fn read(config: &Config) -> Result<Settings> {
         let section = config.section(SECTION.kind);
-        let mut interfaces = section.get("interface").each(interface)?;
-        interfaces.sort();
-        interfaces.dedup();
+        let mut interfaces: Vec<String> = Vec::new();
+        for name in section.get("interface").each(interface)? {
+            // Asked on twice, each adapter would answer twice.
+            if !interfaces.contains(&name) {
+                interfaces.push(name);
+            }
+        }
         Ok(Settings {
             interfaces,
             destination: section.get("destaddr").parse(destination)?,

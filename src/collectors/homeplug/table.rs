@@ -123,7 +123,6 @@ fn adapter(out: &mut String, device: &Device, nid: [u8; 7]) {
 /// The share of blocks that were sent in vain, in percent with one decimal.
 fn lost(link: &Link) -> Option<String> {
     let [passed, failed] = link.tx_blocks;
-    let all = u128::from(passed) + u128::from(failed);
-    let tenths = (u128::from(failed) * 1000).checked_div(all)?;
+    let tenths = failed.checked_mul(1000)?.checked_div(passed.checked_add(failed)?)?;
     Some(format!("{}.{} %", tenths / 10, tenths % 10))
 }

@@ -132,13 +132,24 @@ impl Device {
         self.answered != 0
     }
 
+    /// How many stations it lists, in all its networks.
+    pub fn stations(&self) -> usize {
+        self.networks.iter().map(|network| network.stations.len()).sum()
+    }
+
+    /// Whether another answer about its networks is better than the one there is.
+    fn wants(&self, question: Question) -> bool {
+        let place = |question| LADDER.iter().position(|step| *step == question);
+        self.answers_to.is_none_or(|known| place(question) < place(known))
+    }
+
     fn ask(&mut self, questions: &[Question]) {
         for question in questions {
-            let is_known = match question {
-                Question::Link(_) => self.todo.contains(question),
-                _ => (self.asked | self.answered) & question.bit() != 0 || self.todo.contains(question),
+            let is_done = match question {
+                Question::Link(peer) => self.links.iter().any(|(known, _)| known == peer),
+                _ => (self.asked | self.answered) & question.bit() != 0,
             };
-            if !is_known {
+            if !is_done && self.waiting.0 != Some(*question) && !self.todo.contains(question) {
                 self.todo.push(*question);
             }
         }
@@ -303,6 +314,9 @@ impl Walk {
             _ if answered & question.bit() != 0 => return Err(Reason::Duplicate),
             _ => {}
         }
+        if found.is_none() && self.devices.len() >= self.rules.max_devices {
+            return Err(Reason::Limit);
+        }
         let (told, problem) = told::read(mme, question);
         let told = told.ok_or(Reason::Malformed)?;
         if told == Told::Side(Side::Remote) && self.rules.destination == LOCAL {
@@ -341,13 +355,13 @@ impl Walk {
         let mut peers: Vec<Mac> = Vec::new();
         match told {
             Told::Networks(networks) => {
-                // Of two versions of the same answer the newer one has the whole rates.
-                if device.answers_to == Some(Question::Networks1) {
+                // Version 1 has the whole rates, and only Qualcomm's own messages have the stations.
+                if !device.wants(question) {
                     return Ok(());
                 }
                 device.answers_to = Some(question);
                 device.todo.retain(|next| !LADDER.contains(next));
-                self.stations -= device.networks.iter().map(|network| network.stations.len()).sum::<usize>();
+                self.stations -= device.stations();
                 device.networks = networks;
                 match question {
                     // Who answers what everybody is asked has been asked for its version, too.
@@ -371,6 +385,10 @@ impl Walk {
             }
             Told::Rates(rates) => {
                 device.answered |= Question::StandardRates1.bit() | Question::StandardRates2.bit();
+                if matches!(device.answers_to, Some(Question::Networks1 | Question::Networks0)) {
+                    return Ok(());
+                }
+                self.stations -= device.stations();
                 let stations = rates.iter().map(|rates| Station {
                     mac: rates.mac,
                     tei: None,
@@ -381,7 +399,6 @@ impl Walk {
                 });
                 // They do not say of which network they are; an adapter passes data in one.
                 if let Some(network) = device.networks.first_mut() {
-                    self.stations -= network.stations.len();
                     network.stations = stations.collect();
                 }
                 peers = self.tidy(at);

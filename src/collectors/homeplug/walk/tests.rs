@@ -362,3 +362,44 @@ fn a_network_larger_than_is_kept_is_cut() {
     assert_eq!(kept, 1024);
     assert!(story.walk.devices.len() <= 253);
 }
+
+#[test]
+fn a_late_answer_that_tells_less_takes_nothing_away() {
+    let mut story = Story::new(EXTENDED);
+    story.asks();
+    story.hears(&networks1(1, &[2]));
+    // The second adapter is asked in one way after the other, and answers all of them at last.
+    for _ in 0..3 {
+        story.asks();
+        story.passes(200);
+    }
+    story.hears(&networks1(2, &[1]));
+    let mut message = vec![1];
+    message.extend(NID);
+    message.extend([6, 2, 0]);
+    message.extend(adapter(1).0);
+    story.hears(&frame(adapter(2), HOMEPLUG, &[&[1, 0x39, 0x60, 0, 0], &message]));
+    let device = &story.walk.devices[1];
+    assert_eq!((device.answers_to, device.stations()), (Some(Question::Networks1), 1));
+    assert_eq!(story.rejected(Reason::Unasked), 0);
+}
+
+#[test]
+fn a_link_is_asked_for_once_even_if_both_versions_list_it() {
+    let mut story = Story::new(EXTENDED);
+    story.asks();
+    story.hears(&networks0(1, &[&[2]]));
+    let is_link = |(_, question): &(Mac, Question)| matches!(question, Question::Link(_));
+    let mut links = story.asks().iter().filter(|asked| is_link(asked)).count();
+    story.hears(&networks1(1, &[2]));
+    story.hears(&link(1, 2));
+    links += story.asks().iter().filter(|asked| is_link(asked)).count();
+    assert_eq!((links, story.walk.devices[0].links.len()), (1, 1));
+}
+
+#[test]
+fn reasons_are_counted_under_their_names() {
+    for (n, (reason, _)) in Reason::ALL.iter().enumerate() {
+        assert_eq!(*reason as usize, n);
+    }
+}
