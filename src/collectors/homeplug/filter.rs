@@ -18,37 +18,37 @@ const fn aside(offset: libc::c_int) -> u32 {
     (libc::SKF_AD_OFF + offset).cast_unsigned()
 }
 
-fn step(code: u32, k: u32) -> libc::sock_filter {
+const fn step(code: u32, k: u32) -> libc::sock_filter {
     libc::sock_filter { code: code as u16, jt: 0, jf: 0, k }
 }
 
 /// From instruction `at` to `yes` or, if it does not hold, to `no`.
-fn jump(at: u8, code: u32, k: u32, yes: u8, no: u8) -> libc::sock_filter {
+const fn jump(at: u8, code: u32, k: u32, yes: u8, no: u8) -> libc::sock_filter {
     libc::sock_filter { code: code as u16, jt: yes - at - 1, jf: no - at - 1, k }
 }
 
+/// Where the program ends.
+const PASS: u8 = 12;
+const DROP: u8 = 13;
+
 /// Lets confirmations and CM_MME_ERROR pass that are sent to the address of the interface, and do not come by a VLAN on it.
-pub fn answers() -> [libc::sock_filter; 14] {
-    const PASS: u8 = 12;
-    const DROP: u8 = 13;
-    [
-        step(HALF, 12),
-        jump(1, EQUAL, HOMEPLUG.into(), 3, 2),
-        jump(2, EQUAL, MEDIAXTREAM.into(), 3, DROP),
-        step(WORD, aside(libc::SKF_AD_PKTTYPE)),
-        jump(4, EQUAL, libc::PACKET_HOST.into(), 5, DROP),
-        step(WORD, aside(libc::SKF_AD_VLAN_TAG_PRESENT)),
-        jump(6, EQUAL, 0, 7, DROP),
-        // The type is little-endian; its two lowest bits tell requests (0) from confirmations (1).
-        step(HALF, 15),
-        jump(8, EQUAL, ERROR.swap_bytes().into(), PASS, 9),
-        step(BYTE, 15),
-        step(AND, 3),
-        jump(11, EQUAL, 1, PASS, DROP),
-        step(RETURN, u32::MAX),
-        step(RETURN, 0),
-    ]
-}
+pub static ANSWERS: [libc::sock_filter; 14] = [
+    step(HALF, 12),
+    jump(1, EQUAL, HOMEPLUG as u32, 3, 2),
+    jump(2, EQUAL, MEDIAXTREAM as u32, 3, DROP),
+    step(WORD, aside(libc::SKF_AD_PKTTYPE)),
+    jump(4, EQUAL, libc::PACKET_HOST as u32, 5, DROP),
+    step(WORD, aside(libc::SKF_AD_VLAN_TAG_PRESENT)),
+    jump(6, EQUAL, 0, 7, DROP),
+    // The type is little-endian; its two lowest bits tell requests (0) from confirmations (1).
+    step(HALF, 15),
+    jump(8, EQUAL, ERROR.swap_bytes() as u32, PASS, 9),
+    step(BYTE, 15),
+    step(AND, 3),
+    jump(11, EQUAL, 1, PASS, DROP),
+    step(RETURN, u32::MAX),
+    step(RETURN, 0),
+];
 
 #[cfg(test)]
 #[allow(clippy::indexing_slicing, reason = "a wrong index fails the test")]
@@ -65,10 +65,9 @@ mod tests {
 
     /// Runs the program as the kernel does.
     fn passes(frame: &[u8], aside: &Aside) -> bool {
-        let program = answers();
         let (mut at, mut a) = (0, 0u32);
         loop {
-            let libc::sock_filter { code, jt, jf, k } = program[at];
+            let libc::sock_filter { code, jt, jf, k } = ANSWERS[at];
             at += 1;
             let load = |length: usize| -> Option<u32> {
                 let bytes = frame.get(k as usize..k as usize + length)?;

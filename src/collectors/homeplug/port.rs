@@ -49,7 +49,7 @@ impl Port {
             _ => Error::io(format!("open a packet socket on {name}"), source)
                 .remedy("the kernel must have CONFIG_PACKET"),
         };
-        let opened = packet::open(ifindex, &filter::answers()).map_err(failed)?;
+        let opened = packet::open(ifindex, &filter::ANSWERS).map_err(failed)?;
         let socket = Async::new_nonblocking(opened.socket).map_err(failed)?;
         Ok(Port { name: name.into(), trouble: None, socket, mac: Mac(opened.mac), read: 0 })
     }

@@ -6,11 +6,12 @@ use super::codec::Question;
 use super::port::{self, Port};
 use super::settings::Settings;
 use super::walk::{Rules, Walk};
+use crate::collectors::interfaces;
 use crate::error::{Error, Result};
 use crate::lan::Interfaces;
 use crate::names::Mac;
 use crate::netlink::route::Link;
-use crate::netlink::socket::{Subject, list};
+use crate::netlink::socket::Subject;
 
 /// What a walk has found.
 #[derive(Debug)]
@@ -51,8 +52,7 @@ pub async fn survey(
     buf: &mut [u8],
     remembered: &dyn Fn(Mac) -> Option<Question>,
 ) -> Result<Survey> {
-    let mut table = Interfaces::default();
-    list(Subject::Links, |event| _ = table.apply(event)).await?;
+    let table = interfaces::of(&[Subject::Links]).await?;
     let names = match settings.interfaces.is_empty() {
         true => vec![first(&table)?.name.clone()],
         false => settings.interfaces.clone(),
