@@ -1,13 +1,12 @@
 //! What `gatemeter check` says of this collector.
 
-use super::ROW;
 use super::port::FRAME_BYTES;
 use super::settings::Settings;
 use super::survey::survey;
 use super::table::{nobody, plural};
 use crate::collectors::Finding;
 use crate::config::Config;
-use crate::sys::caps;
+use crate::sys::caps::{self, Capability};
 
 /// Asks the adapters there are, and tells what this system lacks for it.
 pub fn check(config: &Config) -> Vec<Finding> {
@@ -16,8 +15,9 @@ pub fn check(config: &Config) -> Vec<Finding> {
         Ok(settings) => Settings { extended: false, ..settings },
         Err(error) => return vec![Finding::broken(error.to_string())],
     };
-    if let Some(missing) = ROW.capabilities.iter().find(|capability| !caps::has(**capability)) {
-        return vec![Finding::broken(format!("{} is missing: run as root, or grant it", missing.name()))];
+    if !caps::has(Capability::NetRaw) {
+        let name = Capability::NetRaw.name();
+        return vec![Finding::broken(format!("{name} is missing: run as root, or grant it"))];
     }
     let survey = match smol::block_on(survey(&settings, &mut vec![0; FRAME_BYTES], &|_| None)) {
         Ok(survey) => survey,
