@@ -5,6 +5,8 @@
 //! listed by another, once each. Of an adapter it knows nothing of it tries one kind of message after the other. An adapter
 //! has one question to answer at a time, so that small processors keep up. It is over a second after the last news.
 
+mod counts;
+
 use std::time::{Duration, Instant};
 
 use super::codec::link::Link;
@@ -15,6 +17,8 @@ use super::codec::version::{self, Version};
 use super::codec::{BROADCAST, ERROR, Fit, LOCAL, Mme, Question};
 use super::told::{self, Told};
 use crate::names::Mac;
+
+pub use counts::{Counts, Reason};
 
 /// A walk is over so long after the last news.
 pub const QUIET: Duration = Duration::from_secs(1);
@@ -45,60 +49,6 @@ pub struct Rules {
     pub extended: bool,
     /// Most adapters asked.
     pub max_devices: usize,
-}
-
-/// Why something that came is not used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// It is cut off, over-counted, or names an impossible station. What can be read of it is used.
-    Malformed,
-    /// It answers nothing that was asked in this walk, or comes too late.
-    Unasked,
-    /// Another answer to the same question.
-    Duplicate,
-    /// It has another maker's identifier.
-    Oui,
-    /// It is of another version than asked for.
-    Version,
-    /// It comes from an address that no adapter can have.
-    Source,
-    /// An adapter does not know the message it was sent.
-    Refused,
-    /// There are more adapters, networks or stations than are kept.
-    Limit,
-}
-
-impl Reason {
-    /// Each reason with its name.
-    pub const ALL: [(Reason, &'static str); 8] = [
-        (Reason::Malformed, "malformed"),
-        (Reason::Unasked, "unasked"),
-        (Reason::Duplicate, "duplicate"),
-        (Reason::Oui, "oui"),
-        (Reason::Version, "version"),
-        (Reason::Source, "source"),
-        (Reason::Refused, "refused"),
-        (Reason::Limit, "limit"),
-    ];
-}
-
-/// What was counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
-    /// Questions asked.
-    pub requests: u64,
-    /// Answers used.
-    pub answers: u64,
-    /// What came and was not used, in the order of [`Reason::ALL`].
-    pub rejected: [u64; Reason::ALL.len()],
-}
-
-impl Counts {
-    fn reject(&mut self, reason: Reason) {
-        if let Some(count) = self.rejected.get_mut(reason as usize) {
-            *count += 1;
-        }
-    }
 }
 
 /// An adapter that answered or was listed by one that did.
