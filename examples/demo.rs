@@ -4,7 +4,8 @@
 //! tables show what the daemon's /metrics says: bytes and packets, then rates, connections and who is there, then loss and
 //! latency of the paths to the provider's gateway and to the server, of whose answers one in ten is dropped. At the end
 //! the traffic stops, and what each host's network card has sent and received is compared with what both collectors
-//! counted for it, byte for byte. Ends with 0 only if they agree.
+//! counted for it, byte for byte. Then the powerline network is shown, whose adapters are simulated. Ends with 0 only if
+//! all agree.
 
 #![allow(
     missing_docs,
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use harness::{Daemon, Samples, Setup, exposition};
 use lab::firewall::Firewall;
+use lab::powerline::{self, Model, Segment};
 use lab::traffic::{Sent, TcpPair, UdpPair};
 use lab::{Counters, Lab, Node};
 
@@ -90,7 +92,8 @@ fn main() -> ExitCode {
 
 fn show(length: Duration) -> Result<(), String> {
     println!(
-        "Building a home network: router, 4 hosts, a server on the internet (namespaces, nothing leaves this machine)"
+        "Building a home network: router, 4 hosts, a server on the internet, powerline adapters (namespaces, nothing leaves this \
+         machine)"
     );
     let lab = Lab::builder().hosts(4).try_build()?;
     // NAT, and connections of both families followed.
@@ -99,6 +102,7 @@ fn show(length: Duration) -> Result<(), String> {
         // One segment, one packet: a network card would show the same figures.
         node.set_offloads("eth0", &[("tso", false), ("gso", false), ("gro", false)]);
     }
+    let powerline = lab.powerline(Model::home());
     let setup = Setup::new(&lab).uci("dhcp", &static_leases(&lab)).flags(&[
         "-e",
         "-p",
@@ -112,7 +116,9 @@ fn show(length: Duration) -> Result<(), String> {
         "--textfile",
         TEXTFILE,
         "--collectors",
-        "traffic,clients,probe",
+        "traffic,clients,probe,homeplug",
+        "-o",
+        "homeplug.interface=plc0",
         "-o",
         "traffic.unknown_hosts=1",
         "-o",
@@ -142,7 +148,7 @@ fn show(length: Duration) -> Result<(), String> {
     println!("Starting on the router:\n  {}\n", setup.shown());
     go_on()?;
     let mut daemon = setup.start();
-    let outcome = measure(&lab, &daemon, length);
+    let outcome = measure(&lab, &daemon, length).and_then(|()| show_powerline(&setup, &daemon, &powerline));
     // A clean stop, so that the text file goes away also after Ctrl-C.
     let status = daemon.stop();
     if !status.success() {
@@ -153,7 +159,7 @@ fn show(length: Duration) -> Result<(), String> {
 }
 
 fn measure(lab: &Lab, daemon: &Daemon, length: Duration) -> Result<(), String> {
-    for collector in ["traffic", "clients", "probe"] {
+    for collector in ["traffic", "clients", "probe", "homeplug"] {
         daemon.wait_for(&format!("gatemeter_collector_up{{collector=\"{collector}\"}}"), 1.0);
     }
     let before: Vec<Counters> = lab.lan.iter().map(|host| host.counters("eth0")).collect();
@@ -436,6 +442,25 @@ fn compare_clients(moved: &[Counters], clients: &[Bytes]) -> Result<(), String> 
         return Ok(());
     }
     Err(format!("the bytes of clients differ: {}", wrong.join(", ")))
+}
+
+/// The powerline network as its command prints it, and what the daemon says of its links against what they are.
+fn show_powerline(setup: &Setup, daemon: &Daemon, powerline: &Segment) -> Result<(), String> {
+    println!("\nThe powerline on plc0 (simulated adapters): gatemeter -o homeplug.interface=plc0 homeplug");
+    let output = setup.run(&["homeplug"]);
+    if !output.status.success() {
+        return Err(format!("gatemeter homeplug: {}", output.stderr));
+    }
+    print_lines(&output.stdout, usize::MAX, |_| true);
+    for ((from, to), rate) in powerline.model().rates.clone() {
+        let (from, to, nid) = (powerline::text(&from), powerline::text(&to), powerline::text(&powerline::NID));
+        let series = format!(
+            "homeplug_link_phy_rate_bytes_per_second{{device_addr=\"{from}\",nid=\"{nid}\",peer_addr=\"{to}\",direction=\"tx\"}}"
+        );
+        daemon.wait_for(&series, f64::from(rate) * 125_000.0);
+    }
+    println!("The daemon's rates are those of the adapters.");
+    Ok(())
 }
 
 /// The router's static leases, as OpenWrt keeps them in /etc/config/dhcp.

@@ -88,6 +88,8 @@ pub enum Command {
     Clean(Clean),
     /// Probes for a person at a terminal.
     Ping(Ping),
+    /// The powerline network as a table.
+    Homeplug(Homeplug),
 }
 
 /// Probe targets by ICMP echo or TCP SYN and print each round trip, with whose timestamps measured it.
@@ -129,6 +131,11 @@ pub struct Check {}
 #[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
 #[argh(subcommand, name = "clean", help_triggers("-h", "--help"))]
 pub struct Clean {}
+
+/// Print the powerline network as a table: adapters, roles, chips, firmware, peers and rates in Mbit/s.
+#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[argh(subcommand, name = "homeplug", help_triggers("-h", "--help"))]
+pub struct Homeplug {}
 
 /// What the command line asks for.
 #[derive(Debug)]

@@ -41,6 +41,7 @@ fn run(args: &Args) -> Result<bool> {
         Some(Command::Check(_)) => commands::check(args),
         Some(Command::Clean(_)) => commands::clean(args).map(|()| true),
         Some(Command::Ping(ping)) => commands::ping::ping(args, ping),
+        Some(Command::Homeplug(_)) => commands::homeplug(args).map(|()| true),
     }
 }
 

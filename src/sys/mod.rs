@@ -13,6 +13,7 @@
 //! | `limits` | `getrlimit`, `setrlimit` | locked memory, before the privilege to lift its limit is given up |
 //! | `memory` | `membarrier` | an order between our writes and running kernel programs |
 //! | `netlink` | `bind`, `send`, `recvfrom` on `AF_NETLINK` | std knows no netlink sockets |
+//! | `packet` | `bind`, `getsockname`, `send`, `recv`, `getsockopt` on `AF_PACKET` | std knows no packet sockets |
 //! | `raw` | `recv` | std knows no raw sockets |
 //! | `signals` | `sigprocmask`, `signalfd`, `read` | signals as a descriptor the executor can wait for |
 //! | `socket` | `socket`, `setsockopt`, `bind` | std opens TCP and UDP only, and has few options |
@@ -31,6 +32,7 @@ pub mod interfaces;
 pub mod limits;
 pub mod memory;
 pub mod netlink;
+pub mod packet;
 pub mod raw;
 pub mod signals;
 pub mod socket;
