@@ -86,13 +86,15 @@ pub enum Command {
     Check(Check),
     /// Removes what runs leave behind.
     Clean(Clean),
+    /// Registers at the operator's box.
+    Freebox(Freebox),
 }
 
 /// Collect once, print to stdout and stop; for cron and telegraf's exec input.
 #[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
 #[argh(subcommand, name = "once", help_triggers("-h", "--help"))]
 pub struct Once {
-    /// prometheus (default) or openmetrics
+    /// prometheus (default), openmetrics, influxdb or graphite
     #[argh(option, short = 'f', default = "String::from(\"prometheus\")", arg_name = "format")]
     pub format: String,
 
@@ -110,6 +112,35 @@ pub struct Check {}
 #[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
 #[argh(subcommand, name = "clean", help_triggers("-h", "--help"))]
 pub struct Clean {}
+
+/// Ask the Freebox for the token that the freebox collector needs, or see what became of it.
+#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[argh(subcommand, name = "freebox", help_triggers("-h", "--help"))]
+pub struct Freebox {
+    /// what to do
+    #[argh(subcommand)]
+    pub command: FreeboxCommand,
+}
+
+/// What to do with the registration.
+#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[argh(subcommand)]
+pub enum FreeboxCommand {
+    /// Asks for a token.
+    Register(Register),
+    /// Tells what became of it.
+    Status(Status),
+}
+
+/// Ask the box for a token and wait until it is granted on its display.
+#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[argh(subcommand, name = "register", help_triggers("-h", "--help"))]
+pub struct Register {}
+
+/// Show the registration, whether the box still grants it, and the rights that go with it.
+#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[argh(subcommand, name = "status", help_triggers("-h", "--help"))]
+pub struct Status {}
 
 /// What the command line asks for.
 #[derive(Debug)]

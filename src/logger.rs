@@ -10,7 +10,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use simple_logger::SimpleLogger;
 
 use crate::config::daemon::LogFormat;
-use crate::words::one_line;
+use crate::words::{one_line, quoted};
 
 /// Target of lines about the daemon itself.
 pub const DAEMON: &str = "gatemeter";
@@ -95,23 +95,6 @@ fn logfmt(record: &Record<'_>) -> String {
 fn json(record: &Record<'_>) -> String {
     let (target, text) = (quoted(subject(record)), quoted(&record.args().to_string()));
     format!("{{\"level\":\"{}\",\"collector\":{target},\"msg\":{text}}}\n", level(record))
-}
-
-/// A JSON string, which logfmt readers take as well (RFC 8259 section 7).
-fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            control if control.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(control))),
-            other => out.push(other),
-        }
-    }
-    out.push('"');
-    out
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ fn run(args: &Args) -> Result<bool> {
         Some(Command::Once(once)) => commands::once(args, once),
         Some(Command::Check(_)) => commands::check(args),
         Some(Command::Clean(_)) => commands::clean(args).map(|()| true),
+        Some(Command::Freebox(freebox)) => commands::freebox(args, &freebox.command),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Words of users and for users: what a misspelt word was meant to be, and text that stays on its line.
+//! Words of users and for users: what a misspelt word was meant to be, text that stays on its line, and text in quotes.
 
 /// ", did you mean 'x'?" for the nearest known word, if one is near enough to be meant.
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
@@ -22,6 +22,23 @@ pub fn one_line(text: &str) -> String {
             false => out.push(character),
         }
     }
+    out
+}
+
+/// A JSON string, which logfmt readers take as well (RFC 8259 section 7).
+pub fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            control if control.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(control))),
+            other => out.push(other),
+        }
+    }
+    out.push('"');
     out
 }
 

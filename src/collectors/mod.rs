@@ -4,6 +4,7 @@
 //! it for its figures when they are due, and deals with its failures.
 
 pub mod clients;
+pub mod freebox;
 mod interfaces;
 pub mod probe;
 pub mod traffic;
@@ -19,7 +20,7 @@ use crate::metrics::{Desc, Page};
 use crate::sys::caps::Capability;
 
 /// Every collector, in the order of output.
-pub static ALL: &[Row] = &[traffic::ROW, clients::ROW];
+pub static ALL: &[Row] = &[traffic::ROW, clients::ROW, freebox::ROW];
 
 /// What the rest of the program knows of a collector before it runs.
 #[derive(Debug)]
@@ -66,6 +67,11 @@ pub trait Collector {
     /// collection is due and called again after it, so it must keep its state in `self`.
     fn between(&mut self) -> LocalFuture<'_, Error> {
         Box::pin(std::future::pending())
+    }
+
+    /// Takes leave of whoever it has a session with, before it is dropped in order; it is not waited for long.
+    fn close(&mut self) -> LocalFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
     }
 
     /// Takes a new configuration over without losing counts.
@@ -119,7 +125,7 @@ impl Finding {
 }
 
 /// The sections a configuration may have.
-pub static SECTIONS: &[&SectionSpec] = &[&MAIN, traffic::ROW.section, clients::ROW.section];
+pub static SECTIONS: &[&SectionSpec] = &[&MAIN, traffic::ROW.section, clients::ROW.section, freebox::ROW.section];
 
 /// The rows that are to run: those named, or those whose section is enabled.
 pub fn selected(config: &Config, named: Option<&[&str]>, place: &str) -> Result<Vec<&'static Row>> {

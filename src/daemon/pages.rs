@@ -8,6 +8,7 @@ use super::self_metrics::{self, Process};
 use crate::collectors::Row;
 use crate::metrics::Page;
 use crate::outputs::http::{Exposition, Handler, Reply, Request};
+use crate::outputs::lines::{self, Lines};
 use crate::outputs::prometheus::{self, Dialect};
 use crate::supervisor::{Shared, Status};
 
@@ -55,6 +56,16 @@ impl Pages {
         prometheus::encode(&page, dialect, &mut out);
         prometheus::finish(dialect, &mut out);
         self.last_length.set(out.len());
+        out
+    }
+
+    /// All collectors and the figures about ourselves, in a line format.
+    pub fn lines(&self, format: Lines) -> String {
+        let mut out = String::new();
+        self.shared.store.each(|_, page| lines::encode(page, format, &mut out));
+        let mut page = Page::new();
+        self_metrics::write_collectors(&mut page, &self.statuses);
+        lines::encode(&page, format, &mut out);
         out
     }
 

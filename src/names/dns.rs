@@ -1,4 +1,5 @@
-//! Reverse DNS on the wire (RFC 1035): the question for the name of an address, and what an answer says.
+//! DNS on the wire (RFC 1035): the question for the name of an address or for the addresses of a name, and what an
+//! answer says.
 //!
 //! Bytes enter and leave; who is asked, how often and for how long is the resolver's. An answer counts only if it has
 //! the number and the question of what was asked. The name may stand behind aliases, as where a provider delegates a
@@ -20,8 +21,12 @@ pub const MAX_ANSWER: usize = 1232;
 
 const HEADER: usize = 12;
 const CLASS_IN: u16 = 1;
+const TYPE_A: u16 = 1;
 const TYPE_CNAME: u16 = 5;
 const TYPE_PTR: u16 = 12;
+const TYPE_AAAA: u16 = 28;
+/// Most addresses taken from one answer.
+const MAX_ADDRESSES: usize = 8;
 
 /// What a server says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,37 +43,134 @@ pub enum Answer {
 
 /// A question with this number for the name of an address.
 pub fn query(id: u16, addr: &IpAddr) -> Vec<u8> {
+    question(id, reverse(addr), TYPE_PTR)
+}
+
+/// Which addresses of a name are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4 addresses.
+    V4,
+    /// IPv6 addresses.
+    V6,
+}
+
+/// What a server says about the addresses of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Addresses {
+    /// These, at least one.
+    Found(Vec<IpAddr>),
+    /// There are none.
+    Nobody,
+    /// The server could not or would not tell; the code is 2 for a failure, 5 for a refusal.
+    Failed(u8),
+    /// It is not an answer to what was asked.
+    Unasked,
+}
+
+/// A question with this number for the addresses of a host; nothing if that is no name of a host.
+pub fn forward_query(id: u16, host: &str, family: Family) -> Option<Vec<u8>> {
+    Some(question(id, Name::of_host(host)?, family.kind()))
+}
+
+/// Reads what came back for the question with this number for the addresses of a host.
+pub fn addresses(message: &[u8], id: u16, host: &str, family: Family) -> Result<Addresses, Malformed> {
+    let kind = family.kind();
+    let Some(mut wanted) = Name::of_host(host) else { return Ok(Addresses::Unasked) };
+    let (records, is_cut) = match records(message, id, &wanted, kind)? {
+        Said::Records(records, is_cut) => (records, is_cut),
+        Said::Nobody => return Ok(Addresses::Nobody),
+        Said::Failed(code) => return Ok(Addresses::Failed(code)),
+        Said::Unasked => return Ok(Addresses::Unasked),
+    };
+    for _ in 0..=MAX_ALIASES {
+        let (mut alias, mut found) = (None, Vec::new());
+        for record in records {
+            let record = match record {
+                Ok(record) => record,
+                // A server that has no room may stop in the middle of a record.
+                Err(_) if is_cut => break,
+                Err(error) => return Err(error),
+            };
+            match record.kind {
+                TYPE_CNAME if record.owner == wanted => alias = Some(Name::read(message, record.data)?.0),
+                of if of == kind && record.owner == wanted && found.len() < MAX_ADDRESSES => {
+                    found.push(match family {
+                        Family::V4 => IpAddr::from(take::<4>(message, record.data, "IPv4 address")?),
+                        Family::V6 => IpAddr::from(take::<16>(message, record.data, "IPv6 address")?),
+                    });
+                }
+                _ => {}
+            }
+        }
+        match alias {
+            _ if !found.is_empty() => return Ok(Addresses::Found(found)),
+            Some(alias) => wanted = alias,
+            None => break,
+        }
+    }
+    Ok(Addresses::Nobody)
+}
+
+impl Family {
+    fn kind(self) -> u16 {
+        match self {
+            Family::V4 => TYPE_A,
+            Family::V6 => TYPE_AAAA,
+        }
+    }
+}
+
+fn question(id: u16, name: Name, kind: u16) -> Vec<u8> {
     let mut message = Vec::with_capacity(96);
     message.extend(id.to_be_bytes());
     // A standard query, recursion desired; one question and nothing else.
     message.extend([0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0]);
-    message.extend(reverse(addr).wire());
-    message.extend(TYPE_PTR.to_be_bytes());
+    message.extend(name.wire());
+    message.extend(kind.to_be_bytes());
     message.extend(CLASS_IN.to_be_bytes());
     message
 }
 
-/// Reads what came back for the question with this number for the name of this address.
-pub fn answer(message: &[u8], id: u16, addr: &IpAddr) -> Result<Answer, Malformed> {
+/// What the head of an answer says.
+enum Said<'a> {
+    /// These records, of which some may be missing.
+    Records(Records<'a>, bool),
+    Nobody,
+    Failed(u8),
+    Unasked,
+}
+
+/// Reads the head and the question of an answer.
+fn records<'a>(message: &'a [u8], id: u16, wanted: &Name, kind: u16) -> Result<Said<'a>, Malformed> {
     let flags = be16(message, 2, "flags")?;
     let (is_response, opcode, is_cut, code) =
         (flags & 0x8000 != 0, flags >> 11 & 0xf, flags & 0x0200 != 0, flags.to_be_bytes()[1] & 0xf);
     if be16(message, 0, "id")? != id || !is_response || opcode != 0 || be16(message, 4, "questions")? != 1 {
-        return Ok(Answer::Unasked);
+        return Ok(Said::Unasked);
     }
-    let mut wanted = reverse(addr);
     let (asked, end) = Name::read(message, HEADER)?;
-    let (kind, class) = (be16(message, end, "question type")?, be16(message, end + 2, "question class")?);
-    if asked != wanted || (kind, class) != (TYPE_PTR, CLASS_IN) {
-        return Ok(Answer::Unasked);
+    let (of, class) = (be16(message, end, "question type")?, be16(message, end + 2, "question class")?);
+    if asked != *wanted || (of, class) != (kind, CLASS_IN) {
+        return Ok(Said::Unasked);
     }
-    match code {
-        0 => {}
+    Ok(match code {
+        0 => Said::Records(Records { message, at: end + 4, left: be16(message, 6, "answers")? }, is_cut),
         // There is no such name.
-        3 => return Ok(Answer::Nobody),
-        code => return Ok(Answer::Failed(code)),
-    }
-    let records = Records { message, at: end + 4, left: be16(message, 6, "answers")? };
+        3 => Said::Nobody,
+        code => Said::Failed(code),
+    })
+}
+
+/// Reads what came back for the question with this number for the name of this address.
+pub fn answer(message: &[u8], id: u16, addr: &IpAddr) -> Result<Answer, Malformed> {
+    let mut wanted = reverse(addr);
+    let (records, is_cut) = match records(message, id, &wanted, TYPE_PTR)? {
+        Said::Records(records, is_cut) => (records, is_cut),
+        Said::Nobody => return Ok(Answer::Nobody),
+        Said::Failed(code) => return Ok(Answer::Failed(code)),
+        Said::Unasked => return Ok(Answer::Unasked),
+    };
     for _ in 0..=MAX_ALIASES {
         let mut alias = None;
         for record in records {
@@ -156,6 +258,16 @@ struct Name {
 }
 
 impl Name {
+    /// The name of a host as it is written, with or without the dot at its end.
+    fn of_host(host: &str) -> Option<Name> {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let mut name = Name::default();
+        for label in host.split('.') {
+            (1..=63).contains(&label.len()).then(|| name.push(label.as_bytes()))?;
+        }
+        (name.labels.len() < MAX_NAME).then_some(name)
+    }
+
     fn push(&mut self, label: &[u8]) {
         if let Ok(len) = u8::try_from(label.len()) {
             self.labels.push(len);

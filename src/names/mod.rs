@@ -33,6 +33,7 @@ pub mod cache;
 pub mod directory;
 pub mod dns;
 pub mod leases;
+pub mod lookup;
 pub mod mac;
 pub mod resolv_conf;
 pub mod resolver;

@@ -310,7 +310,8 @@ impl Flight {
     }
 }
 
-fn open(server: SocketAddr, query: &[u8]) -> io::Result<Async<UdpSocket>> {
+/// A socket that takes nothing but what this server sends, with the query on its way.
+pub(super) fn open(server: SocketAddr, query: &[u8]) -> io::Result<Async<UdpSocket>> {
     let local: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((local, 0))?;
     // From here on the kernel keeps to itself what comes from anywhere else.
@@ -320,12 +321,13 @@ fn open(server: SocketAddr, query: &[u8]) -> io::Result<Async<UdpSocket>> {
     Ok(socket)
 }
 
-fn ifindex(name: &str) -> Option<u32> {
+/// The number of an interface.
+pub(super) fn ifindex(name: &str) -> Option<u32> {
     interfaces().ok()?.into_iter().find(|(_, known)| known == name).map(|(index, _)| index)
 }
 
 /// Bits nobody can foresee: the keys of the standard library's hash maps come from the system's random source.
-fn random() -> u16 {
+pub(super) fn random() -> u16 {
     let [.., a, b] = RandomState::new().build_hasher().finish().to_be_bytes();
     u16::from_be_bytes([a, b])
 }

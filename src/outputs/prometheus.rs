@@ -101,7 +101,8 @@ fn escape(text: &str, quotes: bool, out: &mut String) {
     out.push_str(rest);
 }
 
-fn push_value(value: Value, out: &mut String) {
+/// Appends a number as both formats write it.
+pub(super) fn push_value(value: Value, out: &mut String) {
     // Writing to a String cannot fail.
     let _ = match value {
         Value::Unsigned(value) => write!(out, "{value}"),

@@ -26,6 +26,7 @@
 pub mod crowd;
 pub mod dhcp;
 pub mod firewall;
+pub mod freebox;
 pub mod frames;
 pub mod leftovers;
 pub mod node;

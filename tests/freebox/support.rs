@@ -1,0 +1,64 @@
+//! A router with a box on its WAN side.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use crate::harness::{Daemon, Setup};
+use crate::lab::freebox::{Freebox, Model};
+use crate::lab::process::Output;
+use crate::lab::{Lab, freebox};
+
+/// A lab with a box, and the program registered there.
+pub struct Home {
+    pub lab: Lab,
+    pub freebox: Freebox,
+}
+
+impl Home {
+    pub fn new(model: Model) -> Self {
+        let lab = Lab::builder().hosts(0).build();
+        let freebox = Freebox::start(&lab.internet, model);
+        Self { lab, freebox }
+    }
+
+    /// Flags that point the collector, alone, at the box; `status` as the option takes it.
+    pub fn setup(&self, status: &str) -> Setup<'_> {
+        let setup = self.unregistered(status);
+        write_credentials(&credentials(&setup), &self.freebox.credentials());
+        setup
+    }
+
+    pub fn unregistered(&self, status: &str) -> Setup<'_> {
+        let endpoint = format!("freebox.endpoint={}", self.lab.internet.v4);
+        let config = match status {
+            "" => String::new(),
+            _ => format!("config freebox 'freebox'\n\toption status '{status}'\n"),
+        };
+        Setup::new(&self.lab)
+            .uci("gatemeter", &config)
+            .flags(&["--collectors", "freebox", "-o", &endpoint, "-o", "freebox.interval=1"])
+    }
+}
+
+/// Where the program keeps its token.
+pub fn credentials(setup: &Setup<'_>) -> PathBuf {
+    setup.dir().join("state/freebox.json")
+}
+
+pub fn write_credentials(path: &PathBuf, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// What a run that must succeed printed.
+#[track_caller]
+pub fn printed(output: &Output) -> &str {
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    &output.stdout
+}
+
+/// The value of a series in the daemon's figures.
+pub fn value(daemon: &Daemon<'_>, series: &str) -> f64 {
+    daemon.metrics().get(series).copied().unwrap_or_else(|| panic!("no {series}"))
+}
