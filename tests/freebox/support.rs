@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::harness::{Daemon, Setup};
+use crate::harness::Setup;
+use crate::lab::Lab;
 use crate::lab::freebox::{Freebox, Model};
 use crate::lab::process::Output;
-use crate::lab::{Lab, freebox};
 
 /// A lab with a box, and the program registered there.
 pub struct Home {
@@ -29,6 +29,7 @@ impl Home {
         setup
     }
 
+    /// Likewise without a token.
     pub fn unregistered(&self, status: &str) -> Setup<'_> {
         let endpoint = format!("freebox.endpoint={}", self.lab.internet.v4);
         let config = match status {
@@ -46,7 +47,8 @@ pub fn credentials(setup: &Setup<'_>) -> PathBuf {
     setup.dir().join("state/freebox.json")
 }
 
-pub fn write_credentials(path: &PathBuf, text: &str) {
+/// Writes a file that its owner alone can read.
+pub fn write_credentials(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
@@ -56,9 +58,4 @@ pub fn write_credentials(path: &PathBuf, text: &str) {
 pub fn printed(output: &Output) -> &str {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     &output.stdout
-}
-
-/// The value of a series in the daemon's figures.
-pub fn value(daemon: &Daemon<'_>, series: &str) -> f64 {
-    daemon.metrics().get(series).copied().unwrap_or_else(|| panic!("no {series}"))
 }

@@ -43,6 +43,7 @@ pub enum Kind {
     Xdsl,
     Lte,
     LteBand,
+    LteSim,
     LteTunnel,
     System,
     SystemOld,

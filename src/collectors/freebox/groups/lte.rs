@@ -177,7 +177,7 @@ static FORMS: &[Form] = &[
         ],
     },
     Form {
-        of: Kind::Lte,
+        of: Kind::LteSim,
         measure: "",
         tags: &[MEDIA, LTE_LINK, ("sim_iccid", "sim.iccid", Make::Text)],
         rows: &[
@@ -202,6 +202,7 @@ fn records<'a>(replies: &'a Replies, context: &'a Context, out: &mut Vec<Record<
         out.push(named(Record::of(OF, node)));
         let bands = node.at("radio.bands").into_iter().flat_map(|bands| bands.items());
         out.extend(bands.map(|band| named(Record::of(Kind::LteBand, band))));
+        out.push(named(Record::of(Kind::LteSim, node)));
     }
     let tunnel = replies.result(if context.version < 10 { 0 } else { 2 }).and_then(|node| node.at("tunnel"));
     out.extend(tunnel.into_iter().flat_map(|node| node.members()).map(|(path, node)| {
