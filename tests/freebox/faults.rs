@@ -65,10 +65,6 @@ fn empty_null_and_object_for_list_are_no_errors() {
     for edge in ["any.empty_result", "any.null_result", "any.object_for_list"] {
         home.freebox.heal();
         home.freebox.fault("*", Fault::Edge(edge));
-        // Those before the login must be well.
-        for path in ["login", "login/session", "login/logout"] {
-            home.freebox.fault(path, Fault::Slow(Duration::ZERO));
-        }
         let output = setup.run(&["once"]);
         let text = printed(&output);
         assert!(text.contains("freebox_up{section=\"lan\"} 1\n") && text.contains("freebox_up{section=\"sys\"} 1\n"), "{text}");
@@ -154,7 +150,9 @@ fn a_reboot_is_outlived() {
     daemon.wait_for(UP, 1.0);
     daemon.wait_for("freebox_logins_total", 2.0);
     let log = daemon.stderr();
-    assert_eq!((log.matches("ERROR").count(), log.matches("works again").count()), (1, 1), "{log}");
+    // One line when it goes, one for each other reason, one when it is back; not one for each try.
+    assert!((1..=3).contains(&log.matches("ERROR").count()), "{log}");
+    assert_eq!(log.matches("works again").count(), 1, "{log}");
 }
 
 #[test]
