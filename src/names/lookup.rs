@@ -127,7 +127,7 @@ mod tests {
         let text = "127.0.0.1 localhost\nfd00::1 box box.lan # the box\n192.0.2.1\tBOX\n#192.0.2.9 box\nwhat box\n";
         let want: Vec<IpAddr> = vec!["192.0.2.1".parse().unwrap(), "fd00::1".parse().unwrap()];
         assert_eq!(in_hosts(text, "box"), want);
-        assert_eq!(in_hosts(text, "other"), []);
+        assert!(in_hosts(text, "other").is_empty());
         assert_eq!(in_hosts("", "localhost"), [IpAddr::from([127, 0, 0, 1])]);
     }
 

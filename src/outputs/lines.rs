@@ -181,7 +181,9 @@ mod tests {
 
     #[test]
     fn a_backslash_never_escapes_what_ends_a_tag() {
-        for (text, want) in [("a\\b", "a\\b"), ("a\\", "a/"), ("a\\,b", "a/\\,b"), ("\\\\ ", "\\/\\ "), ("a\nb", "a\\ b")] {
+        for (text, want) in
+            [("a\\b", "a\\b"), ("a\\", "a/"), ("a\\,b", "a/\\,b"), ("\\\\ ", "\\/\\ "), ("a\nb", "a\\ b")]
+        {
             let mut out = String::new();
             influx_word(text, &mut out);
             assert_eq!(out, want, "{text}");

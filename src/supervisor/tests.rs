@@ -143,7 +143,7 @@ fn stale_figures_are_withdrawn_after_three_intervals_without_success() {
 
 #[test]
 fn a_hang_is_cut_off_by_the_deadline() {
-    let hang = || async { future::pending::<Result<()>>().await };
+    let hang = || async { std::future::pending::<Result<()>>().await };
     let error = smol::block_on(guard("collect", INTERVAL, hang)).unwrap_err();
     assert_eq!(error.to_string(), "cannot collect: not done after 0 s");
 }

@@ -19,7 +19,9 @@ fn errors(code: &str) -> String {
 #[track_caller]
 fn only_the_switch_suffers(home: &Home, daemon: &Daemon<'_>, code: &str) {
     daemon.wait_for(SWITCH, 0.0);
-    daemon.wait_until("an error is counted", |metrics| metrics.get(&errors(code)).filter(|count| **count >= 1.0).map(drop));
+    daemon.wait_until("an error is counted", |metrics| {
+        metrics.get(&errors(code)).filter(|count| **count >= 1.0).map(drop)
+    });
     let metrics = daemon.metrics();
     assert_eq!((metrics[UP], metrics[SYSTEM], metrics["freebox_connection_up"]), (1.0, 1.0, 1.0), "{code}");
     home.freebox.heal();
@@ -37,7 +39,10 @@ fn a_wrong_answer_loses_its_own_figures_only() {
         (Fault::Body(200, "{\"success\":true,\"result\":[{\"id\":1".into()), "malformed"),
         (Fault::Body(200, "<html>not what you want</html>".into()), "malformed"),
         (Fault::Body(200, String::new()), "malformed"),
-        (Fault::Body(200, format!("{{\"success\":true,\"result\":{}{}}}", "[".repeat(5000), "]".repeat(5000))), "malformed"),
+        (
+            Fault::Body(200, format!("{{\"success\":true,\"result\":{}{}}}", "[".repeat(5000), "]".repeat(5000))),
+            "malformed",
+        ),
         (Fault::Body(500, "oops".into()), "other"),
         (Fault::Body(200, "{\"success\":false,\"error_code\":\"\\u0000<x>\"}".into()), "other"),
         (Fault::Edge("lan_browser_pub.nodev"), "nodev"),
@@ -67,7 +72,10 @@ fn empty_null_and_object_for_list_are_no_errors() {
         home.freebox.fault("*", Fault::Edge(edge));
         let output = setup.run(&["once"]);
         let text = printed(&output);
-        assert!(text.contains("freebox_up{section=\"lan\"} 1\n") && text.contains("freebox_up{section=\"sys\"} 1\n"), "{text}");
+        assert!(
+            text.contains("freebox_up{section=\"lan\"} 1\n") && text.contains("freebox_up{section=\"sys\"} 1\n"),
+            "{text}"
+        );
         assert_eq!(output.stderr, "", "{edge}");
         printed(&setup.run(&["once", "-f", "influxdb"]));
     }
@@ -145,7 +153,9 @@ fn a_reboot_is_outlived() {
     home.freebox.power(false);
     daemon.wait_for(UP, 0.0);
     // Old figures are not shown for ever.
-    daemon.wait_until("the figures are withdrawn", |metrics| (!metrics.contains_key("freebox_connection_up")).then_some(()));
+    daemon.wait_until("the figures are withdrawn", |metrics| {
+        (!metrics.contains_key("freebox_connection_up")).then_some(())
+    });
     home.freebox.power(true);
     daemon.wait_for(UP, 1.0);
     daemon.wait_for("freebox_logins_total", 2.0);
@@ -163,11 +173,17 @@ fn a_revoked_token_is_not_tried_for_ever() {
     home.freebox.revoke();
     daemon.wait_for(UP, 0.0);
     daemon.wait_until("more is tried", |metrics| {
-        metrics.get("gatemeter_collector_errors_total{collector=\"freebox\"}").filter(|errors| **errors >= 4.0).map(drop)
+        metrics
+            .get("gatemeter_collector_errors_total{collector=\"freebox\"}")
+            .filter(|errors| **errors >= 4.0)
+            .map(drop)
     });
     assert_eq!(home.freebox.count("login/session"), 2);
     let log = daemon.stderr();
-    assert!(log.contains("the box does not know the token, or not any more; remove the credentials file and register"), "{log}");
+    assert!(
+        log.contains("the box does not know the token, or not any more; remove the credentials file and register"),
+        "{log}"
+    );
     assert_eq!(log.matches("ERROR").count(), 1, "{log}");
 }
 
@@ -186,7 +202,10 @@ fn a_daemon_without_a_token_picks_it_up_when_there_is_one() {
 fn a_box_that_is_not_there_is_told_in_one_line() {
     let lab = Lab::builder().hosts(0).build();
     for (endpoint, told) in [
-        ("198.51.100.10:81", "ERROR [freebox] cannot connect to 198.51.100.10:81: Connection refused (os error 111); is the box on"),
+        (
+            "198.51.100.10:81",
+            "ERROR [freebox] cannot connect to 198.51.100.10:81: Connection refused (os error 111); is the box on",
+        ),
         ("198.51.100.77", "ERROR [freebox] cannot connect to 198.51.100.77:80: "),
     ] {
         let option = format!("freebox.endpoint={endpoint}");

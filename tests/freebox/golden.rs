@@ -28,7 +28,16 @@ fn untimed(text: &str) -> String {
     let now = format!(" {}", times[0]);
     let lines = text.lines().map(|line| line.rsplit_once(' ').unwrap().0);
     // Hosts of the switch were last seen when the answer came.
-    lines.map(|line| if line.contains("client_last_seen") { line.rsplit_once(' ').unwrap().0.to_owned() + " NOW\n" } else { format!("{line}\n") }).collect::<String>().replace(&now, " NOW")
+    lines
+        .map(|line| {
+            if line.contains("client_last_seen") {
+                line.rsplit_once(' ').unwrap().0.to_owned() + " NOW\n"
+            } else {
+                format!("{line}\n")
+            }
+        })
+        .collect::<String>()
+        .replace(&now, " NOW")
 }
 
 #[track_caller]
@@ -47,7 +56,9 @@ fn both_boxes_in_every_format_are_as_they_were() {
     for (model, name) in [(Model::Fibre, "freebox-ftth"), (Model::Dsl, "freebox-xdsl")] {
         let home = Home::new(model);
         let setup = home.setup("all").flags(&["-o", "freebox.per_host=1"]);
-        for (format, end) in [("prometheus", "prom"), ("openmetrics", "om"), ("influxdb", "influx"), ("graphite", "graphite")] {
+        for (format, end) in
+            [("prometheus", "prom"), ("openmetrics", "om"), ("influxdb", "influx"), ("graphite", "graphite")]
+        {
             let output = setup.run(&["once", "-f", format]);
             let text = printed(&output);
             let text = if format == "graphite" { untimed(text) } else { text.to_owned() };
@@ -61,7 +72,8 @@ fn the_old_answer_about_4g_has_the_lines_of_the_seed() {
     let home = Home::new(Model::Fibre);
     let setup = home.setup("lte").flags(&["-o", "freebox.api_version=9"]);
     let output = setup.run(&["once", "-f", "influxdb"]);
-    let lte: String = figures(printed(&output)).lines().filter(|line| line.contains("lte")).map(|line| format!("{line}\n")).collect();
+    let lte: String =
+        figures(printed(&output)).lines().filter(|line| line.contains("lte")).map(|line| format!("{line}\n")).collect();
     equals_golden("freebox-lte-v9.influx", &lte);
 }
 

@@ -35,7 +35,11 @@ impl<'a> Influx<'a> {
         let file = dir.join("influxdb.conf");
         fs::write(&file, config).unwrap();
         let node = &lab.router;
-        node.must(&["sh", "-c", "command -v influxd >/dev/null || { echo 'influxd is missing: apt-get install influxdb' >&2; exit 1; }"]);
+        node.must(&[
+            "sh",
+            "-c",
+            "command -v influxd >/dev/null || { echo 'influxd is missing: apt-get install influxdb' >&2; exit 1; }",
+        ]);
         let process = node.start(&["influxd", "run", "-config", &file.display().to_string()], &dir.join("log"));
         let this = Self { node, _process: process };
         let ready = || this.curl(&["http://127.0.0.1:8086/ping"]).map(drop);
@@ -60,7 +64,16 @@ impl<'a> Influx<'a> {
         let file = dir.join("lines");
         fs::write(&file, lines).unwrap();
         let body = format!("@{}", file.display());
-        let output = self.node.run(&["curl", "-sS", "-i", "--max-time", "20", "--data-binary", &body, "http://127.0.0.1:8086/write?db=home"]);
+        let output = self.node.run(&[
+            "curl",
+            "-sS",
+            "-i",
+            "--max-time",
+            "20",
+            "--data-binary",
+            &body,
+            "http://127.0.0.1:8086/write?db=home",
+        ]);
         assert!(output.stdout.starts_with("HTTP/1.1 204"), "{output:?}");
     }
 
@@ -129,7 +142,9 @@ fn same(sent: &Points, stored: &Points) {
     for (key, value) in sent {
         let found = stored.get(key).unwrap_or_else(|| panic!("{key:?} is not stored"));
         match (value.as_f64(), found.as_f64()) {
-            (Some(sent), Some(stored)) => assert!((sent - stored).abs() <= sent.abs() * 1e-14, "{key:?}: {sent} {stored}"),
+            (Some(sent), Some(stored)) => {
+                assert!((sent - stored).abs() <= sent.abs() * 1e-14, "{key:?}: {sent} {stored}")
+            }
             _ => assert_eq!(value, found, "{key:?}"),
         }
     }

@@ -93,12 +93,18 @@ fn the_status_of_a_token_that_does_not_work_says_why() {
     home.freebox.owner(9, "granted");
     let output = setup.run(&["freebox", "status"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(output.stdout.contains("state   pending\n") && output.stdout.contains("press the right arrow there"), "{output:?}");
+    assert!(
+        output.stdout.contains("state   pending\n") && output.stdout.contains("press the right arrow there"),
+        "{output:?}"
+    );
     home.freebox.owner(0, "granted");
     home.freebox.revoke();
     let output = setup.run(&["freebox", "status"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(output.stdout.contains("login   cannot log in to 198.51.100.10: the box does not know the token"), "{output:?}");
+    assert!(
+        output.stdout.contains("login   cannot log in to 198.51.100.10: the box does not know the token"),
+        "{output:?}"
+    );
     home.freebox.power(false);
     let output = setup.run(&["freebox", "status"]);
     assert_eq!(output.status.code(), Some(1));
@@ -148,8 +154,11 @@ fn bad_settings_end_with_2_and_say_what_was_expected() {
             "freebox.status=system",
             "'system' is not one of its values, expected lte, sys, switch, disk, wifi, dhcp, lan, call, vm, vpnsrv, vpnclient, all",
         ),
-        ("freebox.endpoint=ftp://box", "'ftp://box' is not a host, expected one as mafreebox.freebox.fr, 192.168.1.254:80 or https://HOST"),
-        ("freebox.auth_hash=md5", "'md5' is not one of its values, expected sha1, sha256 or sha512"),
+        (
+            "freebox.endpoint=ftp://box",
+            "'ftp://box' is not a host, expected one as mafreebox.freebox.fr, 192.168.1.254:80 or https://HOST",
+        ),
+        ("freebox.auth_hash=md5", "'md5' is not one of its values, expected sha1 or sha256"),
         ("freebox.api_version=0", "'0' is out of range, expected a whole number from 1 to 999"),
     ] {
         let output = home.unregistered("").flags(&["-o", option]).run(&["freebox", "status"]);

@@ -1,8 +1,8 @@
 //! The token and the sessions appear nowhere: not in logs of any form at any level, not in errors, not on a page.
 
+use crate::harness::PATIENCE;
 use crate::lab::freebox::{Fault, Model};
 use crate::lab::process;
-use crate::harness::PATIENCE;
 use crate::support::{Home, printed};
 
 /// Whether a part of a secret long enough to be told from chance stands in a text.
@@ -57,7 +57,8 @@ fn commands_show_four_characters_of_the_token_at_most() {
     let home = Home::new(Model::Dsl);
     let secrets = [home.freebox.token()];
     let setup = home.unregistered("all").flags(&["--log-level", "trace"]);
-    for words in [&["freebox", "register"][..], &["freebox", "register"], &["freebox", "status"], &["check"], &["once"]] {
+    for words in [&["freebox", "register"][..], &["freebox", "register"], &["freebox", "status"], &["check"], &["once"]]
+    {
         let output = setup.run(words);
         let text = format!("{}{}", printed(&output), output.stderr);
         holds_none(&text, &secrets, "what a command prints");

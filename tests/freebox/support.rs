@@ -36,9 +36,14 @@ impl Home {
             "" => String::new(),
             _ => format!("config freebox 'freebox'\n\toption status '{status}'\n"),
         };
-        Setup::new(&self.lab)
-            .uci("gatemeter", &config)
-            .flags(&["--collectors", "freebox", "-o", &endpoint, "-o", "freebox.interval=1"])
+        Setup::new(&self.lab).uci("gatemeter", &config).flags(&[
+            "--collectors",
+            "freebox",
+            "-o",
+            &endpoint,
+            "-o",
+            "freebox.interval=1",
+        ])
     }
 }
 

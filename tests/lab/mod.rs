@@ -26,8 +26,8 @@
 pub mod crowd;
 pub mod dhcp;
 pub mod firewall;
-pub mod freebox;
 pub mod frames;
+pub mod freebox;
 pub mod leftovers;
 pub mod node;
 pub mod process;

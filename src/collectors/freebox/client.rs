@@ -105,14 +105,20 @@ impl Refusal {
                 "nobody has accepted gatemeter on the box's display",
                 "press the right arrow there; if it asks for nothing, register again: gatemeter freebox register",
             ),
-            "insufficient_rights" => ("a right is missing", "give it in the box's settings, under access management, applications"),
-            "denied_from_external_ip" => ("the box allows it from its LAN only", "set freebox.endpoint to its LAN address"),
+            "insufficient_rights" => {
+                ("a right is missing", "give it in the box's settings, under access management, applications")
+            }
+            "denied_from_external_ip" => {
+                ("the box allows it from its LAN only", "set freebox.endpoint to its LAN address")
+            }
             "ratelimited" => ("too many logins have failed", "it is tried again in five minutes"),
             "new_apps_denied" => (
                 "the box takes no new applications",
                 "allow requests for tokens in the box's settings, under access management",
             ),
-            "apps_denied" => ("the box allows no applications", "allow them in the box's settings, under access management"),
+            "apps_denied" => {
+                ("the box allows no applications", "allow them in the box's settings, under access management")
+            }
             "invalid_request" => ("this box has no such thing", ""),
             code => {
                 let status = self.status;
@@ -251,7 +257,8 @@ impl Client {
         let base = if base.bytes().all(is_plain) && !base.is_empty() { base } else { "api" };
         let offers = root.at("https_available").and_then(Node::truth).unwrap_or(false);
         let domain = text("api_domain");
-        let is_domain = !domain.is_empty() && domain.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
+        let is_domain =
+            !domain.is_empty() && domain.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
         let https = match (settings.tls, settings.endpoint.https) {
             (Tls::On, _) | (Tls::Auto, Some(true)) => true,
             (Tls::Off, _) | (Tls::Auto, Some(false)) => false,
@@ -386,12 +393,19 @@ impl Client {
     }
 
     /// Sends a request and reads the JSON in its answer, whatever its status.
-    async fn send(&mut self, target: &Target, method: &str, path: &str, body: Option<&str>) -> Result<(u16, Doc), Fault> {
+    async fn send(
+        &mut self,
+        target: &Target,
+        method: &str,
+        path: &str,
+        body: Option<&str>,
+    ) -> Result<(u16, Doc), Fault> {
         let begun = Instant::now();
         let deadline = self.deadline.min(begun + self.settings.timeout);
         let kept = self.stream.take().filter(|(kept, _)| kept == target).map(|(_, stream)| stream);
         // Nobody but the API hears of the session, in particular no unencrypted port beside it.
-        let session = self.session.as_ref().filter(|_| self.place.as_ref().is_some_and(|place| place.target == *target));
+        let session =
+            self.session.as_ref().filter(|_| self.place.as_ref().is_some_and(|place| place.target == *target));
         let request = request(target, method, path, session, body);
         let trust = &self.trust;
         let work = async {

@@ -114,19 +114,20 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let credentials = Credentials {
-            app_id: APP_ID.into(),
-            app_token: Secret::new("dOcU+/\\\"x"),
-            track_id: "42".into(),
-        };
+        let credentials =
+            Credentials { app_id: APP_ID.into(), app_token: Secret::new("dOcU+/\\\"x"), track_id: "42".into() };
         assert_eq!(parse(encode(&credentials).into_bytes()), Some(credentials));
     }
 
     #[test]
     fn the_file_of_freebox_monitoring_is_read_with_its_name() {
-        let text = "[general]\ntrack_id = 42\napp_token = dOcU+0/8\n\n[api]\napi_endpoint = http://x:80/api/v5\napi_ssl = 0\n";
+        let text =
+            "[general]\ntrack_id = 42\napp_token = dOcU+0/8\n\n[api]\napi_endpoint = http://x:80/api/v5\napi_ssl = 0\n";
         let read = parse(text.into()).unwrap();
-        assert_eq!((read.app_id.as_str(), read.app_token.expose(), read.track_id.as_str()), (SEED_APP_ID, "dOcU+0/8", "42"));
+        assert_eq!(
+            (read.app_id.as_str(), read.app_token.expose(), read.track_id.as_str()),
+            (SEED_APP_ID, "dOcU+0/8", "42")
+        );
     }
 
     #[test]

@@ -276,7 +276,11 @@ mod tests {
             [b"HTTP/1.1 200 OK\r\nA: ".to_vec(), vec![b'x'; MAX_HEAD]].concat(),
             [b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), vec![b'x'; MAX_BODY + 1]].concat(),
         ] {
-            assert!(matches!(read(&bytes), Err(Malformed::Value { .. })), "{}", String::from_utf8_lossy(&bytes[..40.min(bytes.len())]));
+            assert!(
+                matches!(read(&bytes), Err(Malformed::Value { .. })),
+                "{}",
+                String::from_utf8_lossy(&bytes[..40.min(bytes.len())])
+            );
         }
     }
 }

@@ -32,12 +32,8 @@ pub static ERRORS: Desc = Desc {
     help: "Requests that failed, by the code the box gave; no_answer and malformed are ours.",
 };
 /// Sessions opened.
-pub static LOGINS: Desc = Desc {
-    name: "freebox_logins_total",
-    kind: Kind::Counter,
-    labels: &[],
-    help: "Sessions opened.",
-};
+pub static LOGINS: Desc =
+    Desc { name: "freebox_logins_total", kind: Kind::Counter, labels: &[], help: "Sessions opened." };
 /// Rights that gatemeter has.
 pub static PERMISSION: Desc = Desc {
     name: "freebox_permission",

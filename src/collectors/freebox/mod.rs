@@ -136,22 +136,22 @@ impl Freebox {
 
     /// Reads the groups that are due, those that have waited longest first.
     async fn read_due(&mut self, now: Instant, points: bool) -> Result<()> {
-        let is_due = |section: &Section| section.tried.is_none_or(|tried| now.duration_since(tried) + SLACK >= section.pause);
-        let mut due: Vec<usize> = (0..self.sections.len()).filter(|index| self.sections.get(*index).is_some_and(is_due)).collect();
         let switch_first = self.settings.patch_rate_up;
+        let is_due = |section: &&mut Section| {
+            section.tried.is_none_or(|tried| tried < now && now.duration_since(tried) + SLACK >= section.pause)
+        };
         // The line is what the collector is for; its upload may be the switch's.
-        due.sort_by_key(|index| {
-            let section = self.sections.get(*index);
-            let rank = match section.map_or("", |section| section.group.name) {
+        let order = |section: &&mut Section| {
+            let rank = match section.group.name {
                 "switch" if switch_first => 0,
                 "connection" => 1,
                 _ => 2,
             };
-            (rank, section.and_then(|section| section.tried))
-        });
+            (rank, section.tried)
+        };
         let mut unanswered = 0;
-        for index in due {
-            let (Some(client), Some(section)) = (&mut self.client, self.sections.get_mut(index)) else { continue };
+        while let Some(section) = self.sections.iter_mut().filter(is_due).min_by_key(order) {
+            let Some(client) = &mut self.client else { break };
             if client.is_late() || unanswered >= MAX_UNANSWERED {
                 break;
             }
@@ -216,7 +216,9 @@ impl Freebox {
         for section in &self.sections {
             page.append(&section.page);
         }
-        let Some((client, place)) = self.client.as_ref().and_then(|client| Some((client, client.place()?))) else { return };
+        let Some((client, place)) = self.client.as_ref().and_then(|client| Some((client, client.place()?))) else {
+            return;
+        };
         let api = page.labels(&[&place.version, &place.url]);
         page.family(&metrics::API_INFO);
         page.sample(api, 1u64);

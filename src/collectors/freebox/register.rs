@@ -6,10 +6,10 @@ use async_io::Timer;
 
 use super::client::{Client, Fault};
 use super::credentials::{self, APP_ID, Credentials};
+use super::groups;
 use super::json::Node;
 use super::secret::Secret;
 use super::settings::Settings;
-use super::groups;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::words::{one_line, quoted};
@@ -55,7 +55,8 @@ pub fn register(config: &Config, tell: &mut dyn FnMut(&str) -> Result<()>) -> Re
             env!("CARGO_PKG_VERSION"),
             quoted(device.trim())
         );
-        let doc = client.call("POST", "login/authorize/", Some(&body)).await.map_err(|fault| fault.into_error(&tried))?;
+        let doc =
+            client.call("POST", "login/authorize/", Some(&body)).await.map_err(|fault| fault.into_error(&tried))?;
         let text = |name: &str| doc.root().at("result").and_then(|result| result.at(name)?.text());
         let (Some(token), Some(track_id)) = (text("app_token"), text("track_id")) else {
             return Err(Error::failed(&*tried, "the box gives no token"));
@@ -85,7 +86,10 @@ pub fn register(config: &Config, tell: &mut dyn FnMut(&str) -> Result<()>) -> Re
             "granted" => {}
             "denied" => return refused("it was denied on the box's display", "register again to be asked once more"),
             "timeout" | "pending" => {
-                return refused("nobody has answered on the box's display", "register again and press the right arrow there");
+                return refused(
+                    "nobody has answered on the box's display",
+                    "register again and press the right arrow there",
+                );
             }
             _ => return refused("the box does not know the request any more", "register again"),
         }
@@ -142,7 +146,8 @@ pub fn status(config: &Config, tell: &mut dyn FnMut(&str) -> Result<()>) -> Resu
             tell(&format!("login   {}\n", one_line(&fault.into_error(&tried).to_string())))?;
             return Ok(false);
         }
-        let rights: Vec<_> = client.rights.iter().filter(|(_, granted)| *granted).map(|(right, _)| one_line(right)).collect();
+        let rights: Vec<_> =
+            client.rights.iter().filter(|(_, granted)| *granted).map(|(right, _)| one_line(right)).collect();
         tell(&format!("login   works\nrights  {}\n", rights.join(" ")))?;
         client.logout().await;
         Ok(true)

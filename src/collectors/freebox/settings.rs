@@ -28,7 +28,7 @@ pub static SECTION: SectionSpec = SectionSpec {
             "",
             "what is read beside the connection: sys switch wifi lan dhcp disk lte vpnsrv vpnclient call vm, or all",
         ),
-        option("auth_hash", "sha1", "sha1, sha256 or sha512: digest of the login"),
+        option("auth_hash", "sha1", "sha1 or sha256: digest of the login"),
         option("tls", "auto", "auto: HTTPS if the box offers it and this gatemeter has it; on; off"),
         option("tls_domain", "0", "1 takes the domain and port that the box tells for HTTPS, as from outside"),
         option("tls_name", "", "name in the box's certificate, if it is not the endpoint's"),
@@ -110,14 +110,15 @@ impl Settings {
         let state_dir = main.get("state_dir").path().unwrap_or_default();
         let asked = section.get("status").each(|word| match word {
             "all" => Ok(None),
-            _ => groups::ALL.iter().find(|group| !group.always && group.name == word).map(|g| Some(g.name)).ok_or_else(|| {
-                let names = groups::ALL.iter().filter(|group| !group.always).map(|group| group.name);
-                format!("'{word}' is not one of its values, expected {}, all", names.collect::<Vec<_>>().join(", "))
-            }),
+            _ => groups::ALL.iter().find(|group| !group.always && group.name == word).map(|g| Some(g.name)).ok_or_else(
+                || {
+                    let names = groups::ALL.iter().filter(|group| !group.always).map(|group| group.name);
+                    format!("'{word}' is not one of its values, expected {}, all", names.collect::<Vec<_>>().join(", "))
+                },
+            ),
         })?;
-        let wanted = |group: &Group| {
-            group.always || asked.iter().any(|asked| asked.is_none_or(|name| name == group.name))
-        };
+        let wanted =
+            |group: &Group| group.always || asked.iter().any(|asked| asked.is_none_or(|name| name == group.name));
         let api_version = section.get("api_version");
         let text = |option| Some(section.get(option).text()).filter(|text| !text.is_empty()).map(str::to_owned);
         Ok(Settings {
@@ -126,11 +127,7 @@ impl Settings {
             timeout: section.get("timeout").seconds(1, 60)?,
             credentials: section.get("credentials").path().unwrap_or_else(|| state_dir.join(CREDENTIALS)),
             groups: groups::ALL.iter().enumerate().filter(|(_, group)| wanted(group)).map(|(index, _)| index).collect(),
-            digest: section.get("auth_hash").choice(&[
-                ("sha1", Digest::Sha1),
-                ("sha256", Digest::Sha256),
-                ("sha512", Digest::Sha512),
-            ])?,
+            digest: section.get("auth_hash").choice(&[("sha1", Digest::Sha1), ("sha256", Digest::Sha256)])?,
             tls: section.get("tls").choice(&[("auto", Tls::Auto), ("on", Tls::On), ("off", Tls::Off)])?,
             tls_domain: section.get("tls_domain").switch()?,
             tls_name: text("tls_name"),
@@ -147,7 +144,8 @@ impl Settings {
 }
 
 fn endpoint(text: &str) -> Result<Endpoint, String> {
-    let wrong = || format!("'{text}' is not a host, expected one as mafreebox.freebox.fr, 192.168.1.254:80 or https://HOST");
+    let wrong =
+        || format!("'{text}' is not a host, expected one as mafreebox.freebox.fr, 192.168.1.254:80 or https://HOST");
     let (https, rest) = match text.split_once("://") {
         Some(("http", rest)) => (Some(false), rest),
         Some(("https", rest)) => (Some(true), rest),

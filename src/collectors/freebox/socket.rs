@@ -84,7 +84,11 @@ impl Stream {
         }
     }
 
-    async fn transfer(&mut self, request: &[u8], reader: &mut Reader) -> io::Result<Result<(), crate::error::Malformed>> {
+    async fn transfer(
+        &mut self,
+        request: &[u8],
+        reader: &mut Reader,
+    ) -> io::Result<Result<(), crate::error::Malformed>> {
         match self {
             Stream::Plain(stream) => stream.write_all(request).await?,
             Stream::Tls(stream) => stream.write_all(request).await?,

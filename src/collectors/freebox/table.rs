@@ -25,9 +25,9 @@ use super::json::{self, Node};
 use crate::metrics::{Desc, Page, Value};
 
 /// Most labels of a family.
-const MAX_LABELS: usize = 8;
+pub const MAX_LABELS: usize = 8;
 /// Most tags of a form.
-const MAX_TAGS: usize = 12;
+pub const MAX_TAGS: usize = 12;
 /// First part of every measurement's name.
 const ROOT: &str = "freebox";
 
@@ -134,7 +134,11 @@ impl<'a> Record<'a> {
             return Some(Found::Text(text.into()));
         }
         if let Some(rest) = text.strip_prefix('@') {
-            return self.words.get(index(rest)).filter(|word| !word.is_empty()).map(|word| Found::Text(word[..].into()));
+            return self
+                .words
+                .get(index(rest))
+                .filter(|word| !word.is_empty())
+                .map(|word| Found::Text(word[..].into()));
         }
         if let Some(rest) = text.strip_prefix('#') {
             return self.numbers.get(index(rest)).copied().flatten().map(Found::Number);
@@ -234,7 +238,9 @@ fn make<'a>(record: &'a Record<'_>, expression: &'static str, how: Make) -> Opti
     let text = |text: Cow<'a, str>| Some(Made::Text(text));
     match how {
         Make::Number => found?.number().map(Made::Number),
-        Make::Known => found?.number().filter(|value| !matches!(value, Value::Float(value) if *value < 0.0)).map(Made::Number),
+        Make::Known => {
+            found?.number().filter(|value| !matches!(value, Value::Float(value) if *value < 0.0)).map(Made::Number)
+        }
         Make::Flag => match found? {
             Found::Node(node) => number(node.truth()?.into()),
             other => number((other.number()? != Value::Unsigned(0)).into()),
@@ -255,12 +261,13 @@ fn make<'a>(record: &'a Record<'_>, expression: &'static str, how: Make) -> Opti
         },
         Make::One => found.and_then(|_| number(1)),
         Make::Text => text(found?.text()),
-        Make::Lower => text(found?.text().to_lowercase().into()),
+        Make::Lower => text(found?.text().to_ascii_lowercase().into()),
         Make::Fold(length) => text(fold::fold(&found?.text(), length).into()),
         Make::Base64(or) => text(found.and_then(|found| fold::base64(&found.text())).map_or(or.into(), Cow::from)),
         Make::Join => match found? {
             Found::Node(node) => {
-                let items: Vec<_> = node.items().filter_map(Node::text).filter(|item| !item.trim().is_empty()).collect();
+                let items: Vec<_> =
+                    node.items().filter_map(Node::text).filter(|item| !item.trim().is_empty()).collect();
                 text(items.join(",").into())
             }
             other => text(other.text()),

@@ -50,7 +50,8 @@ impl Trust {
                 let bytes = lines.ok_or_else(|| Error::failed(tried(), "there is no such file"))?.bytes;
                 roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&bytes).flatten());
                 if roots.is_empty() {
-                    return Err(Error::failed(tried(), "it holds no certificate").remedy("give a PEM file in freebox.ca_bundle"));
+                    return Err(Error::failed(tried(), "it holds no certificate")
+                        .remedy("give a PEM file in freebox.ca_bundle"));
                 }
             }
             None => _ = roots.add_parsable_certificates(ROOTS.iter().map(|root| CertificateDer::from(*root))),
@@ -95,8 +96,9 @@ impl Stream {
         let mut stream = Stream { socket, session };
         while stream.session.is_handshaking() {
             stream.turn().await.map_err(|error| {
-                Error::failed(tried(), error.to_string())
-                    .remedy("see freebox.ca_bundle, freebox.tls_name and the clock of this machine, or set freebox.tls to off")
+                Error::failed(tried(), error.to_string()).remedy(
+                    "see freebox.ca_bundle, freebox.tls_name and the clock of this machine, or set freebox.tls to off",
+                )
             })?;
         }
         Ok(stream)

@@ -84,7 +84,6 @@ struct State {
 pub enum Digest {
     Sha1,
     Sha256,
-    Sha512,
 }
 
 impl Freebox {
@@ -244,7 +243,9 @@ impl Freebox {
                 let mut bytes = answer.into_bytes();
                 for part in [&body[..half], &body[half..]] {
                     if !part.is_empty() {
-                        bytes.extend(format!("{:x}\r\n", part.len()).bytes().chain(part.iter().copied()).chain(*b"\r\n"));
+                        bytes.extend(
+                            format!("{:x}\r\n", part.len()).bytes().chain(part.iter().copied()).chain(*b"\r\n"),
+                        );
                     }
                 }
                 bytes.extend(b"0\r\n\r\n");
@@ -328,20 +329,23 @@ impl State {
         match (request.method.as_str(), path) {
             ("POST", "login/authorize") => {
                 let asked: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-                let is_whole = ["app_id", "app_name", "app_version", "device_name"].iter().all(|key| asked[key].is_string());
+                let is_whole =
+                    ["app_id", "app_name", "app_version", "device_name"].iter().all(|key| asked[key].is_string());
                 if !is_whole {
                     return refuse("404_invalid_request");
                 }
-                ok(json!({"success": true, "result": {"app_token": self.token, "track_id": self.track_id.parse::<u32>().unwrap()}}))
+                ok(
+                    json!({"success": true, "result": {"app_token": self.token, "track_id": self.track_id.parse::<u32>().unwrap()}}),
+                )
             }
             ("GET", _) if path == format!("login/authorize/{}", self.track_id) => {
                 let status = if self.pending > 0 { "pending" } else { self.verdict };
                 self.pending = self.pending.saturating_sub(1);
                 ok(json!({"success": true, "result": {"status": status, "challenge": self.challenge}}))
             }
-            ("GET", "login") => {
-                ok(json!({"success": true, "result": {"logged_in": false, "challenge": self.challenge, "password_set": true}}))
-            }
+            ("GET", "login") => ok(
+                json!({"success": true, "result": {"logged_in": false, "challenge": self.challenge, "password_set": true}}),
+            ),
             ("POST", "login/session") => {
                 let asked: Value = serde_json::from_slice(&request.body).unwrap_or_default();
                 let is_right = asked["password"] == json!(self.password()) && asked["app_id"].is_string();
@@ -392,9 +396,12 @@ impl State {
         let (key, message) = (self.token.as_bytes(), self.challenge.as_bytes());
         let digits = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         match self.digest {
-            Digest::Sha1 => digits(&Hmac::<sha1::Sha1>::new_from_slice(key).unwrap().chain_update(message).finalize().into_bytes()),
-            Digest::Sha256 => digits(&Hmac::<sha2::Sha256>::new_from_slice(key).unwrap().chain_update(message).finalize().into_bytes()),
-            Digest::Sha512 => digits(&Hmac::<sha2::Sha512>::new_from_slice(key).unwrap().chain_update(message).finalize().into_bytes()),
+            Digest::Sha1 => {
+                digits(&Hmac::<sha1::Sha1>::new_from_slice(key).unwrap().chain_update(message).finalize().into_bytes())
+            }
+            Digest::Sha256 => digits(
+                &Hmac::<sha2::Sha256>::new_from_slice(key).unwrap().chain_update(message).finalize().into_bytes(),
+            ),
         }
     }
 }

@@ -48,7 +48,11 @@ static FAMILIES: &[Family] = &[
         &[of(OF, "is_secure_pass", Make::Flag, &[])],
     ),
     family(
-        gauge("freebox_connection_config_remote_access", &[], "Whether the box can be managed from outside (1) or not (0)."),
+        gauge(
+            "freebox_connection_config_remote_access",
+            &[],
+            "Whether the box can be managed from outside (1) or not (0).",
+        ),
         &[of(OF, "remote_access", Make::Flag, &[])],
     ),
     family(

@@ -32,10 +32,7 @@ static FAMILIES: &[Family] = &[
             &["direction", "media"],
             "Bytes through the WAN since it was last connected.",
         ),
-        &[
-            of(OF, "bytes_down", Make::Known, &["=down", "@0"]),
-            of(OF, "#1|bytes_up", Make::Known, &["=up", "@0"]),
-        ],
+        &[of(OF, "bytes_down", Make::Known, &["=down", "@0"]), of(OF, "#1|bytes_up", Make::Known, &["=up", "@0"])],
     ),
     family(
         gauge("freebox_connection_rate_bytes_per_second", DIRECTION, "Rate through the WAN, in bytes per second."),
@@ -126,11 +123,7 @@ static FAMILIES: &[Family] = &[
         &[of(Kind::Xdsl, "status.status", XDSL_STATUS, &[])],
     ),
     family(
-        gauge(
-            "freebox_connection_xdsl_uptime_seconds",
-            &[],
-            "Time since the DSL line was synchronised, in seconds.",
-        ),
+        gauge("freebox_connection_xdsl_uptime_seconds", &[], "Time since the DSL line was synchronised, in seconds."),
         &[of(Kind::Xdsl, "status.uptime", Make::Known, &[])],
     ),
     family(
@@ -321,7 +314,7 @@ fn media<'a>(connection: Node<'a>) -> Cow<'a, str> {
     match text(connection, "state").as_ref() {
         "up" => match text(connection, "media") {
             media if media.is_empty() => "none".into(),
-            media => media.to_lowercase().into(),
+            media => media.to_ascii_lowercase().into(),
         },
         _ => "down".into(),
     }
@@ -355,7 +348,8 @@ fn records<'a>(replies: &'a Replies, context: &'a Context, out: &mut Vec<Record<
     let mut record = Record::of(Kind::Ftth, carrier).in_parent(Some(connection)).word(media.clone());
     if media == "xdsl" {
         record.kind = Kind::Xdsl;
-        record.words[1] = format!("{} ({})", text(carrier, "status.modulation"), text(carrier, "status.protocol")).into();
+        record.words[1] =
+            format!("{} ({})", text(carrier, "status.modulation"), text(carrier, "status.protocol")).into();
         if carrier.at("status.modulation").is_none() {
             record.words[1] = Cow::default();
         }

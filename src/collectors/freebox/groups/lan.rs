@@ -146,7 +146,8 @@ fn push_host<'a>(host: Node<'a>, interface: Node<'a>, out: &mut Vec<Record<'a>>)
         for address in addresses.filter(|address| address.at("af").and_then(Node::text).as_deref() == Some(family)) {
             let active = address.at("active").and_then(Node::truth).unwrap_or(false);
             (count, last, any) = (count + 1, u64::from(active), any | active);
-            if let (Some(word), Some(text)) = (record.words.get_mut(index + 1), address.at("addr").and_then(Node::text)) {
+            if let (Some(word), Some(text)) = (record.words.get_mut(index + 1), address.at("addr").and_then(Node::text))
+            {
                 *word = text;
             }
         }

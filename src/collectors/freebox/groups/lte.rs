@@ -205,7 +205,10 @@ fn records<'a>(replies: &'a Replies, context: &'a Context, out: &mut Vec<Record<
         out.push(named(Record::of(Kind::LteSim, node)));
     }
     let tunnel = replies.result(if context.version < 10 { 0 } else { 2 }).and_then(|node| node.at("tunnel"));
-    out.extend(tunnel.into_iter().flat_map(|node| node.members()).map(|(path, node)| {
-        Record::of(Kind::LteTunnel, node).word(path)
-    }));
+    out.extend(
+        tunnel
+            .into_iter()
+            .flat_map(|node| node.members())
+            .map(|(path, node)| Record::of(Kind::LteTunnel, node).word(path)),
+    );
 }

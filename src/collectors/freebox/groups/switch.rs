@@ -59,11 +59,19 @@ static FAMILIES: &[Family] = &[
         &[of(OF, "^rx_bytes_rate", Make::Known, RX), of(OF, "^tx_bytes_rate", Make::Known, TX)],
     ),
     family(
-        counter("freebox_switch_port_bytes_total", DIRECTION, "Bytes into the box (rx) and out of it (tx) at a switch port."),
+        counter(
+            "freebox_switch_port_bytes_total",
+            DIRECTION,
+            "Bytes into the box (rx) and out of it (tx) at a switch port.",
+        ),
         &[of(OF, "^rx_good_bytes", Make::Known, RX), of(OF, "^tx_bytes", Make::Known, TX)],
     ),
     family(
-        counter("freebox_switch_port_packets_total", DIRECTION, "Packets into the box (rx) and out of it (tx) at a switch port."),
+        counter(
+            "freebox_switch_port_packets_total",
+            DIRECTION,
+            "Packets into the box (rx) and out of it (tx) at a switch port.",
+        ),
         &[of(OF, "^rx_good_packets", Make::Known, RX), of(OF, "^tx_packets", Make::Known, TX)],
     ),
     family(

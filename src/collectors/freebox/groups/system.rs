@@ -78,7 +78,10 @@ static FAMILIES: &[Family] = &[
     ),
     family(
         gauge("freebox_system_fan_rpm", &["fan", "name"], "Speed of the fans, in revolutions per minute."),
-        &[of(Kind::FlatFan, "", Make::Known, &["=main", "=main"]), of(Kind::Fan, "value", Make::Known, &["id", "name"])],
+        &[
+            of(Kind::FlatFan, "", Make::Known, &["=main", "=main"]),
+            of(Kind::Fan, "value", Make::Known, &["id", "name"]),
+        ],
     ),
 ];
 

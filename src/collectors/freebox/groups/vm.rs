@@ -54,10 +54,7 @@ static FAMILIES: &[Family] = &[
         gauge("freebox_vm_memory_bytes", VM, "Memory of a virtual machine, in bytes."),
         &[of(OF, "memory*1048576", Make::Known, VM_OF)],
     ),
-    family(
-        gauge("freebox_vm_vcpus", VM, "Processors of a virtual machine."),
-        &[of(OF, "vcpus", Make::Known, VM_OF)],
-    ),
+    family(gauge("freebox_vm_vcpus", VM, "Processors of a virtual machine."), &[of(OF, "vcpus", Make::Known, VM_OF)]),
     family(
         gauge("freebox_vm_screen_enabled", VM, "Whether a virtual machine has a screen (1) or not (0)."),
         &[of(OF, "enable_screen", Make::Flag, VM_OF)],

@@ -83,7 +83,11 @@ static FAMILIES: &[Family] = &[
         &[of(OF, "next_try", Make::Known, &[])],
     ),
     family(
-        gauge("freebox_vpn_client_rate_bytes_per_second", DIRECTION, "Rate through the VPN client, in bytes per second."),
+        gauge(
+            "freebox_vpn_client_rate_bytes_per_second",
+            DIRECTION,
+            "Rate through the VPN client, in bytes per second.",
+        ),
         &[of(OF, "stats.rate_down", Make::Known, DOWN), of(OF, "stats.rate_up", Make::Known, UP)],
     ),
     family(
