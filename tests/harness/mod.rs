@@ -195,7 +195,8 @@ impl<'a> Setup<'a> {
     fn complete(&self, page: &str) -> Result<(), String> {
         let chosen = |name: &str| match self.value_of("--collectors") {
             Some(names) => names.split(',').any(|chosen| chosen.trim() == name),
-            None => !self.flags.contains(&format!("{name}.enabled=0")),
+            None if self.flags.contains(&format!("{name}.enabled=1")) => true,
+            None => on_by_default(name) && !self.flags.contains(&format!("{name}.enabled=0")),
         };
         let silent = |name: &&str| !page.contains(&format!("gatemeter_collector_up{{collector=\"{name}\"}}"));
         match ALL.iter().map(|row| row.name).filter(|name| chosen(name)).find(silent) {
@@ -353,6 +354,12 @@ pub fn binary() -> PathBuf {
     let path = demo.parent().and_then(Path::parent).unwrap_or(Path::new(".")).join("gatemeter");
     assert!(path.exists(), "{} is not there; run `cargo build` first", path.display());
     path
+}
+
+/// Whether a collector runs without being asked for.
+fn on_by_default(name: &str) -> bool {
+    let section = ALL.iter().find(|row| row.name == name).map(|row| row.section);
+    section.and_then(|section| section.option("enabled")).is_none_or(|(_, option)| option.default == "1")
 }
 
 fn files_below(dir: &Path) -> Vec<PathBuf> {

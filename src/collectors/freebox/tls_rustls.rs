@@ -11,10 +11,16 @@ use std::sync::Arc;
 
 use async_io::Async;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::ring::{cipher_suite, kx_group};
+use rustls::crypto::{
+    CryptoProvider, GetRandomFailed, KeyProvider, SecureRandom, WebPkiSupportedAlgorithms, verify_tls12_signature,
+    verify_tls13_signature,
+};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::SigningKey;
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use webpki::ring as signatures;
 
 use crate::error::{Error, Result};
 use crate::files;
@@ -56,7 +62,7 @@ impl Trust {
             }
             None => _ = roots.add_parsable_certificates(ROOTS.iter().map(|root| CertificateDer::from(*root))),
         }
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(provider());
         let config = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
         let config = config.map_err(|error| Error::failed("set up TLS", error.to_string()))?;
         let config = match verify {
@@ -151,6 +157,68 @@ impl Stream {
 /// Why HTTPS cannot be had, where it cannot.
 pub fn missing() -> Error {
     Error::failed("speak HTTPS", "this gatemeter was built without TLS")
+}
+
+/// What is needed to talk to a box, and no more: rustls's own provider brings 100 kB of other primitives. AES-GCM and the
+/// two curves are what every TLS 1.3 server and every box with TLS 1.2 has.
+fn provider() -> CryptoProvider {
+    CryptoProvider {
+        cipher_suites: vec![
+            cipher_suite::TLS13_AES_128_GCM_SHA256,
+            cipher_suite::TLS13_AES_256_GCM_SHA384,
+            cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+            cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+            cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+            cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        ],
+        kx_groups: vec![kx_group::SECP256R1, kx_group::SECP384R1],
+        signature_verification_algorithms: ALGORITHMS,
+        secure_random: &Random,
+        key_provider: &NoKeys,
+    }
+}
+
+/// In the order in which they are offered.
+static ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
+    all: &[
+        signatures::ECDSA_P256_SHA256,
+        signatures::ECDSA_P256_SHA384,
+        signatures::ECDSA_P384_SHA256,
+        signatures::ECDSA_P384_SHA384,
+        signatures::RSA_PSS_2048_8192_SHA256_LEGACY_KEY,
+        signatures::RSA_PSS_2048_8192_SHA384_LEGACY_KEY,
+        signatures::RSA_PKCS1_2048_8192_SHA256,
+        signatures::RSA_PKCS1_2048_8192_SHA384,
+    ],
+    mapping: &[
+        (SignatureScheme::ECDSA_NISTP384_SHA384, &[signatures::ECDSA_P384_SHA384, signatures::ECDSA_P256_SHA384]),
+        (SignatureScheme::ECDSA_NISTP256_SHA256, &[signatures::ECDSA_P256_SHA256, signatures::ECDSA_P384_SHA256]),
+        (SignatureScheme::RSA_PSS_SHA384, &[signatures::RSA_PSS_2048_8192_SHA384_LEGACY_KEY]),
+        (SignatureScheme::RSA_PSS_SHA256, &[signatures::RSA_PSS_2048_8192_SHA256_LEGACY_KEY]),
+        (SignatureScheme::RSA_PKCS1_SHA384, &[signatures::RSA_PKCS1_2048_8192_SHA384]),
+        (SignatureScheme::RSA_PKCS1_SHA256, &[signatures::RSA_PKCS1_2048_8192_SHA256]),
+    ],
+};
+
+/// The system's random source.
+#[derive(Debug)]
+struct Random;
+
+impl SecureRandom for Random {
+    fn fill(&self, buf: &mut [u8]) -> Result<(), GetRandomFailed> {
+        use ::ring::rand::{SecureRandom as _, SystemRandom};
+        SystemRandom::new().fill(buf).map_err(|_| GetRandomFailed)
+    }
+}
+
+/// We have no certificate of our own.
+#[derive(Debug)]
+struct NoKeys;
+
+impl KeyProvider for NoKeys {
+    fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, rustls::Error> {
+        Err(rustls::Error::General("there are no keys".into()))
+    }
 }
 
 /// Takes any certificate, as long as its owner has its key.
