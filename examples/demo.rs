@@ -1,5 +1,7 @@
 //! A home network on this machine, measured by the real daemon on its router: `make demo`.
 //!
+//! The operator's box on the WAN side is a simulated Freebox, which the daemon logs in to and reads.
+//!
 //! Four LAN hosts talk to a server on the internet at their own rates, over IPv4 and IPv6, TCP and UDP. Every two seconds
 //! two tables show what the daemon's /metrics says: bytes and packets, then rates, connections and who is there. At the
 //! end the traffic stops, and what each host's network card has sent and received is compared with what both collectors
@@ -26,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use harness::{Daemon, Samples, Setup, exposition};
 use lab::firewall::Firewall;
+use lab::freebox::{self, Freebox, Model};
 use lab::traffic::{Sent, TcpPair, UdpPair};
 use lab::{Counters, Lab, Node};
 
@@ -98,6 +101,9 @@ fn show(length: Duration) -> Result<(), String> {
         // One segment, one packet: a network card would show the same figures.
         node.set_offloads("eth0", &[("tso", false), ("gso", false), ("gro", false)]);
     }
+    freebox::grow(true);
+    let freebox = Freebox::start(&lab.internet, Model::Fibre);
+    let endpoint = format!("freebox.endpoint={}", lab.internet.v4);
     let setup = Setup::new(&lab).uci("dhcp", &static_leases(&lab)).flags(&[
         "-e",
         "-p",
@@ -111,18 +117,30 @@ fn show(length: Duration) -> Result<(), String> {
         "--textfile",
         TEXTFILE,
         "--collectors",
-        "traffic,clients",
+        "traffic,clients,freebox",
         "-o",
         "traffic.unknown_hosts=1",
         "-o",
         "clients.interval=1",
+        "-o",
+        &endpoint,
+        "-o",
+        "freebox.interval=1",
+        "-o",
+        "freebox.status=all",
     ]);
+    register(&setup)?;
     println!("Starting on the router:\n  {}\n", setup.shown());
     go_on()?;
     let mut daemon = setup.start();
     let outcome = measure(&lab, &daemon, length);
     // A clean stop, so that the text file goes away also after Ctrl-C.
     let status = daemon.stop();
+    println!(
+        "\nThe Freebox was asked {} times in {} session(s)",
+        freebox.requests().len(),
+        freebox.count("login/session")
+    );
     if !status.success() {
         eprintln!("{}", setup.report());
         return outcome.and(Err(format!("the daemon stopped with {status}")));
@@ -130,8 +148,16 @@ fn show(length: Duration) -> Result<(), String> {
     outcome
 }
 
+/// Registers the daemon at the box, whose owner agrees at once.
+fn register(setup: &Setup<'_>) -> Result<(), String> {
+    let output = setup.run(&["freebox", "register"]);
+    println!("gatemeter freebox register");
+    print_lines(&output.stdout, usize::MAX, |_| true);
+    if output.status.success() { Ok(()) } else { Err(format!("it could not be registered: {}", output.stderr)) }
+}
+
 fn measure(lab: &Lab, daemon: &Daemon, length: Duration) -> Result<(), String> {
-    for collector in ["traffic", "clients"] {
+    for collector in ["traffic", "clients", "freebox"] {
         daemon.wait_for(&format!("gatemeter_collector_up{{collector=\"{collector}\"}}"), 1.0);
     }
     let before: Vec<Counters> = lab.lan.iter().map(|host| host.counters("eth0")).collect();
@@ -158,6 +184,7 @@ fn run_traffic(lab: &Lab, daemon: &Daemon, length: Duration) -> Result<Vec<Optio
             let metrics = daemon.metrics();
             print_table(start.elapsed(), &metrics);
             print_clients(&metrics);
+            print_freebox(&metrics);
             if start.elapsed() >= length {
                 break Ok(());
             }
@@ -288,6 +315,21 @@ fn print_table(elapsed: Duration, metrics: &Samples) {
         println!("  {:<12} {:<20} {down:>12} {down_packets:>9} {up:>12} {up_packets:>9}", row.hostname, row.ip);
     }
     println!();
+}
+
+/// The line as the box has it.
+fn print_freebox(metrics: &Samples) {
+    let value = |name: &str| metrics.get(name).copied().unwrap_or(0.0);
+    let bytes = |way: &str| value(&format!("freebox_connection_bytes_total{{direction=\"{way}\",media=\"ftth\"}}"));
+    let warmest = metrics.iter().filter(|(series, _)| series.starts_with("freebox_system_temp_celsius{"));
+    println!(
+        "  Freebox: {:.0} bytes down, {:.0} up, {} dBm of light, {:.0} degrees at the warmest, {:.0} series\n",
+        bytes("down"),
+        bytes("up"),
+        value("freebox_connection_ftth_sfp_power_dbm{direction=\"rx\"}"),
+        warmest.map(|(_, degrees)| *degrees).fold(0.0, f64::max),
+        metrics.keys().filter(|series| series.starts_with("freebox_")).count() as f64,
+    );
 }
 
 /// The clients that move something or have a connection.

@@ -223,12 +223,7 @@ impl Task {
                 Timer::at(until).await;
                 None
             };
-            let reload = async {
-                match reloads.recv().await {
-                    Ok(config) => Some(config),
-                    Err(_) => None,
-                }
-            };
+            let reload = async { reloads.recv().await.ok() };
             if let Some(config) = timer.or(reload).await {
                 return Some(config);
             }

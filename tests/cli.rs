@@ -100,7 +100,10 @@ fn a_bad_value_ends_every_command_with_2_and_one_line_that_says_what_was_expecte
             ["-o", "clients.interval=0"],
             "-o clients.interval: '0' is out of range, expected a whole number from 1 to 86400",
         ),
-        (["--collectors", "trafic"], "--collectors: there is no collector 'trafic', expected traffic, clients, freebox"),
+        (
+            ["--collectors", "trafic"],
+            "--collectors: there is no collector 'trafic', expected traffic, clients, freebox",
+        ),
     ] {
         let setup = Setup::new(&lab).flags(&flags);
         for command in [&[][..], &["once"], &["check"]] {
@@ -131,7 +134,10 @@ fn a_word_that_is_not_understood_ends_with_2_and_a_hint() {
         answers(&bare(&lab, words), 2, &format!("{line}{hint}"));
     }
     for (words, line) in [
-        (&["once", "-f", "xml"][..], "-f: 'xml' is not a format, expected prometheus, openmetrics, influxdb or graphite"),
+        (
+            &["once", "-f", "xml"][..],
+            "-f: 'xml' is not a format, expected prometheus, openmetrics, influxdb or graphite",
+        ),
         (&["once", "wifi"], "once: there is no collector 'wifi', expected traffic, clients, freebox"),
     ] {
         answers(&Setup::new(&lab).run(words), 2, line);

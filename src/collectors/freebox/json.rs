@@ -85,13 +85,13 @@ impl<'a> Node<'a> {
     /// The items of a list; none if it is anything else, since the box answers `{}` or null for an empty list.
     pub fn items(self) -> impl Iterator<Item = Node<'a>> {
         let at = if self.first() == b'[' { self.token + 1 } else { u32::MAX };
-        Children { doc: self.doc, at, end: self.end() }
+        Children { doc: self.doc, at, end: self.behind() }
     }
 
     /// Keys and values of an object; none if it is anything else.
     pub fn members(self) -> impl Iterator<Item = (Cow<'a, str>, Node<'a>)> {
         let at = if self.first() == b'{' { self.token + 1 } else { u32::MAX };
-        let mut children = Children { doc: self.doc, at, end: self.end() };
+        let mut children = Children { doc: self.doc, at, end: self.behind() };
         std::iter::from_fn(move || {
             let key = children.next()?;
             Some((key.string(), children.next()?))
@@ -130,7 +130,7 @@ impl<'a> Node<'a> {
         self.doc.tokens.get(self.token as usize).copied().unwrap_or(Token { start: 0, end: 0, next: 0 })
     }
 
-    fn end(self) -> u32 {
+    fn behind(self) -> u32 {
         self.token().next
     }
 
@@ -164,7 +164,7 @@ impl<'a> Iterator for Children<'a> {
             return None;
         }
         let node = Node { doc: self.doc, token: self.at };
-        self.at = node.end();
+        self.at = node.behind();
         Some(node)
     }
 }

@@ -108,15 +108,11 @@ impl Settings {
     pub fn read(config: &Config) -> Result<Settings> {
         let (main, section) = (config.section(MAIN.kind), config.section(SECTION.kind));
         let state_dir = main.get("state_dir").path().unwrap_or_default();
-        let asked = section.get("status").each(|word| match word {
-            "all" => Ok(None),
-            _ => groups::ALL.iter().find(|group| !group.always && group.name == word).map(|g| Some(g.name)).ok_or_else(
-                || {
-                    let names = groups::ALL.iter().filter(|group| !group.always).map(|group| group.name);
-                    format!("'{word}' is not one of its values, expected {}, all", names.collect::<Vec<_>>().join(", "))
-                },
-            ),
+        // On the command line commas are at hand, in a file several lines or spaces.
+        let asked = section.get("status").each(|words| {
+            words.split([',', ' ']).filter(|word| !word.is_empty()).map(asked_for).collect::<Result<Vec<_>, String>>()
         })?;
+        let asked = asked.concat();
         let wanted =
             |group: &Group| group.always || asked.iter().any(|asked| asked.is_none_or(|name| name == group.name));
         let api_version = section.get("api_version");
@@ -140,6 +136,20 @@ impl Settings {
             per_host: section.get("per_host").switch()?,
             patch_rate_up: section.get("patch_rate_up").switch()?,
         })
+    }
+}
+
+/// The name of a group that may be asked for; nothing for all of them.
+fn asked_for(word: &str) -> Result<Option<&'static str>, String> {
+    let mut names = groups::ALL.iter().filter(|group| !group.always).map(|group| group.name);
+    match names.clone().find(|name| *name == word) {
+        _ if word == "all" => Ok(None),
+        Some(name) => Ok(Some(name)),
+        None => {
+            let mut expected = String::new();
+            names.by_ref().for_each(|name| expected.extend([name, ", "]));
+            Err(format!("'{word}' is not one of its values, expected {expected}all"))
+        }
     }
 }
 

@@ -235,7 +235,7 @@ impl Freebox {
             }
             let phrase = if status == 200 { "OK" } else { "Error" };
             // Half of them in chunks, as a box may do for what it makes up as it goes.
-            let chunked = self.lock().requests.len() % 2 == 0;
+            let chunked = self.lock().requests.len().is_multiple_of(2);
             let mut answer = format!("HTTP/1.1 {status} {phrase}\r\nContent-Type: application/json; charset=utf-8\r\n");
             if chunked {
                 let half = body.len() / 2;
