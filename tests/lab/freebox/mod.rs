@@ -207,7 +207,7 @@ impl Freebox {
         self.lock().major = major;
     }
 
-    /// Turns it off, with all sessions lost, or on again. While it is off connections are reset.
+    /// Turns it off, with all sessions lost, or on again. While it is off requests end in a reset.
     pub fn power(&self, on: bool) {
         let mut state = self.lock();
         state.on = on;
@@ -222,9 +222,6 @@ impl Freebox {
     fn talk(&self, stream: TcpStream) {
         let mut reader = BufReader::new(stream.try_clone().unwrap());
         loop {
-            if !self.lock().on {
-                return reset(&stream);
-            }
             let Some(request) = read_request(&mut reader) else { return };
             if !self.lock().on {
                 return reset(&stream);
