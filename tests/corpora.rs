@@ -76,6 +76,9 @@ fn dns_answers_are_read_or_refused() {
         for addr in ["192.168.1.20", "fd00::20"] {
             let _ = dns::answer(bytes, 0x1234, &addr.parse().unwrap());
         }
+        for family in [dns::Family::V4, dns::Family::V6] {
+            let _ = dns::addresses(bytes, 0x1234, "box.lan", family);
+        }
     };
     assert!(replay("dns", decode) > 6);
 }

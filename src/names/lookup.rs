@@ -137,4 +137,39 @@ mod tests {
         assert_eq!(of("192.0.2.1"), ["192.0.2.1".parse::<IpAddr>().unwrap()]);
         assert_eq!(of("[fd00::1]"), ["fd00::1".parse::<IpAddr>().unwrap()]);
     }
+
+    /// A server that answers questions for IPv4 addresses with 192.0.2.1, and others with nothing found.
+    fn server() -> std::net::SocketAddr {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let mut buf = [0; 512];
+            while let Ok((len, peer)) = socket.recv_from(&mut buf) {
+                let mut answer = buf[..len].to_vec();
+                answer[2] = 0x81;
+                // A stranger's datagram, as far as its number tells.
+                let mut other = answer.clone();
+                other[0] ^= 1;
+                socket.send_to(&other, peer).unwrap();
+                if answer[len - 3] == 1 {
+                    answer[7] = 1;
+                    answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1]);
+                }
+                socket.send_to(&answer, peer).unwrap();
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_gives_way_to_the_next() {
+        let deaf = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let servers = vec![deaf.local_addr().unwrap(), server()];
+        let conf = ResolvConf { servers, domains: Vec::new() };
+        let said = |family| smol::future::block_on(ask(&conf, "box.lan", family));
+        assert_eq!(said(Family::V4), Some(Addresses::Found(vec!["192.0.2.1".parse().unwrap()])));
+        assert_eq!(said(Family::V6), Some(Addresses::Nobody));
+        let conf = ResolvConf { servers: Vec::new(), domains: Vec::new() };
+        assert_eq!(smol::future::block_on(ask(&conf, "box.lan", Family::V4)), None);
+    }
 }

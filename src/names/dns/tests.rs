@@ -197,3 +197,52 @@ fn a_name_made_up_from_the_address_is_none() {
     }
     assert_eq!(v6("face.lan"), Some("face"));
 }
+
+/// An answer to the question for the addresses of box.lan, with these records.
+fn forward(flags: u16, family: Family, records: &[(&[u8], u16, &[u8])]) -> Vec<u8> {
+    let mut message = forward_query(ID, "box.lan", family).unwrap();
+    message[2..4].copy_from_slice(&flags.to_be_bytes());
+    message[6..8].copy_from_slice(&(records.len() as u16).to_be_bytes());
+    for (owner, kind, data) in records {
+        message.extend(*owner);
+        message.extend(kind.to_be_bytes());
+        message.extend([0, 1, 0, 0, 0, 60]);
+        message.extend((data.len() as u16).to_be_bytes());
+        message.extend(*data);
+    }
+    message
+}
+
+#[test]
+fn the_question_for_addresses_has_the_name_of_the_host() {
+    let query = forward_query(0xbeef, "box.lan.", Family::V4).unwrap();
+    assert_eq!(query, b"\xbe\xef\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03box\x03lan\x00\x00\x01\x00\x01");
+    assert_eq!(forward_query(1, "box.lan", Family::V6).unwrap()[21..], [0, 28, 0, 1]);
+    for host in ["", ".", "a..b", &"x".repeat(64), &"abc.".repeat(80)] {
+        assert_eq!(forward_query(1, host, Family::V4), None, "{host}");
+    }
+}
+
+#[test]
+fn addresses_stand_under_the_name_or_behind_aliases() {
+    let read = |message: &[u8], family| addresses(message, ID, "BOX.lan", family);
+    let found = |list: &[&str]| Ok(Addresses::Found(list.iter().map(|text| addr(text)).collect()));
+    let plain = forward(OK, Family::V4, &[(QUESTION, 1, &[192, 0, 2, 1]), (QUESTION, 1, &[192, 0, 2, 2])]);
+    assert_eq!(read(&plain, Family::V4), found(&["192.0.2.1", "192.0.2.2"]));
+    let real = wire("real.example");
+    let alias = forward(OK, Family::V6, &[(&real, 28, &addr6("fd00::1")), (QUESTION, 5, &real)]);
+    assert_eq!(read(&alias, Family::V6), found(&["fd00::1"]));
+    // Of another name, or another family.
+    let other = forward(OK, Family::V4, &[(&real, 1, &[192, 0, 2, 1]), (QUESTION, 28, &addr6("fd00::1"))]);
+    assert_eq!(read(&other, Family::V4), Ok(Addresses::Nobody));
+    assert_eq!(read(&forward(OK, Family::V4, &[]), Family::V4), Ok(Addresses::Nobody));
+    assert_eq!(read(&forward(OK | 3, Family::V4, &[]), Family::V4), Ok(Addresses::Nobody));
+    assert_eq!(read(&forward(OK | 2, Family::V4, &[]), Family::V4), Ok(Addresses::Failed(2)));
+    assert_eq!(read(&plain, Family::V6), Ok(Addresses::Unasked));
+    assert_eq!(addresses(&plain, !ID, "box.lan", Family::V4), Ok(Addresses::Unasked));
+    assert!(read(&forward(OK, Family::V4, &[(QUESTION, 1, &[192, 0])]), Family::V4).is_err());
+}
+
+fn addr6(text: &str) -> [u8; 16] {
+    text.parse::<std::net::Ipv6Addr>().unwrap().octets()
+}
