@@ -42,7 +42,7 @@ fn main() {
         let endpoint = format!("freebox.endpoint={}", lab.internet.v4);
         let setup = Setup::new(&lab)
             .uci("gatemeter", "config freebox 'freebox'\n\toption status 'all'\n\toption interval '1'\n")
-            .flags(&["-e", "--collectors", "freebox", "--textfile", "none", "-o", &endpoint]);
+            .flags(&["-e", "--collectors", "freebox", "--textfile", "none", "-o", &endpoint, "-o", "freebox.tls=off"]);
         let path = setup.dir().join("state/freebox.json");
         fs::write(&path, freebox.credentials()).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();

@@ -128,6 +128,8 @@ fn show(length: Duration) -> Result<(), String> {
         "freebox.interval=1",
         "-o",
         "freebox.status=all",
+        "-o",
+        "freebox.tls=off",
     ]);
     register(&setup)?;
     println!("Starting on the router:\n  {}\n", setup.shown());

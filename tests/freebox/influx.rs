@@ -175,7 +175,14 @@ fn every_collector_has_lines_that_influxdb_takes() {
     let freebox = crate::lab::freebox::Freebox::start(&lab.internet, Model::Fibre);
     let influx = Influx::start(&lab);
     let endpoint = format!("freebox.endpoint={}", lab.internet.v4);
-    let setup = Setup::new(&lab).uci("dhcp", "").flags(&["-o", &endpoint, "-o", "traffic.unknown_hosts=1"]);
+    let setup = Setup::new(&lab).uci("dhcp", "").flags(&[
+        "-o",
+        &endpoint,
+        "-o",
+        "traffic.unknown_hosts=1",
+        "-o",
+        "freebox.tls=off",
+    ]);
     write_credentials(&credentials(&setup), &freebox.credentials());
     crate::lab::traffic::send_udp(lab.host(1).on_v4(), lab.internet.on_v4(), 3, 100);
     let collectors = ["traffic", "clients", "freebox"];

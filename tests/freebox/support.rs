@@ -43,6 +43,9 @@ impl Home {
             &endpoint,
             "-o",
             "freebox.interval=1",
+            // A program with TLS would take the fibre box at its word that it has HTTPS.
+            "-o",
+            "freebox.tls=off",
         ])
     }
 }

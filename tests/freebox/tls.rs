@@ -50,7 +50,12 @@ impl<'a> Front<'a> {
             "" => String::new(),
             _ => format!("freebox.ca_bundle={}", self.dir.join(root).display()),
         };
-        let options = options.iter().copied().chain([bundle.as_str()]).filter(|option| !option.is_empty());
+        let options = ["freebox.tls=auto"]
+            .iter()
+            .chain(options)
+            .copied()
+            .chain([bundle.as_str()])
+            .filter(|option| !option.is_empty());
         let flags: Vec<&str> = options.flat_map(|option| ["-o", option]).collect();
         self.home.setup("sys").flags(&flags).run(&["once"])
     }
@@ -124,7 +129,7 @@ fn the_domain_and_port_that_the_box_tells_are_used_if_so_asked() {
 fn what_speaks_no_tls_is_no_box() {
     let home = Home::new(Model::Fibre);
     let _other = Freebox::start_at(&home.lab.internet, Model::Fibre, home.lab.internet.v4, 443);
-    let output = home.setup("").run(&["once"]);
+    let output = home.setup("").flags(&["-o", "freebox.tls=auto"]).run(&["once"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(output.stderr.contains("cannot trust what says that it is doc-example.fbxos.fr"), "{}", output.stderr);
 }
@@ -132,6 +137,6 @@ fn what_speaks_no_tls_is_no_box() {
 #[test]
 fn a_box_without_https_is_spoken_to_without_it() {
     let home = Home::new(Model::Dsl);
-    let output = home.setup("").run(&["once"]);
+    let output = home.setup("").flags(&["-o", "freebox.tls=auto"]).run(&["once"]);
     assert!(printed(&output).contains("endpoint=\"http://198.51.100.10:80/api/v5\"} 1\n"));
 }

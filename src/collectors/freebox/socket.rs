@@ -65,8 +65,11 @@ pub async fn connect(target: &Target, trust: &Trust) -> Result<Stream> {
             Err(error) => last = error,
         }
     }
-    Err(Error::io(format!("connect to {}", target.authority()), last)
-        .remedy("is the box on, and is freebox.endpoint its address?"))
+    let remedy = match target.name {
+        None => "is the box on, and is freebox.endpoint its address?",
+        Some(_) => "is the box on, and does it speak HTTPS? freebox.tls=off speaks HTTP",
+    };
+    Err(Error::io(format!("connect to {}", target.authority()), last).remedy(remedy))
 }
 
 impl Stream {
