@@ -1,6 +1,6 @@
 //! What the `freebox` collector costs against a simulated box: a run of `once` with every group, as telegraf would start
 //! it, and the daemon that keeps its session; and what the program weighs. `make bench` runs it; it takes root. With
-//! `--features tls` it weighs the program with TLS, over plain HTTP all the same.
+//! `--features tls` the fibre box is spoken to over HTTPS, with OpenSSL (socat) in front of it.
 //!
 //! CPU time of a run is that of all ended children (/proc/self/stat, 10 ms steps over all runs together), of the daemon
 //! the kernel's own account of its threads (/proc/PID/task/TID/schedstat).
@@ -40,9 +40,10 @@ fn main() {
         let lab = Lab::builder().hosts(0).build();
         let freebox = Freebox::start(&lab.internet, model);
         let endpoint = format!("freebox.endpoint={}", lab.internet.v4);
+        let _front = cfg!(feature = "tls").then(|| front(&lab));
         let setup = Setup::new(&lab)
             .uci("gatemeter", "config freebox 'freebox'\n\toption status 'all'\n\toption interval '1'\n")
-            .flags(&["-e", "--collectors", "freebox", "--textfile", "none", "-o", &endpoint, "-o", "freebox.tls=off"]);
+            .flags(&["-e", "--collectors", "freebox", "--textfile", "none", "-o", &endpoint, "-o", TLS]);
         let path = setup.dir().join("state/freebox.json");
         fs::write(&path, freebox.credentials()).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
@@ -70,6 +71,22 @@ fn main() {
     }
     let binary = harness::binary();
     println!("\n{}: {} bytes", binary.display(), fs::metadata(&binary).unwrap().len());
+}
+
+/// With TLS there is no sense in checking a certificate that was made for the occasion.
+const TLS: &str = if cfg!(feature = "tls") { "freebox.tls_verify=0" } else { "freebox.tls=off" };
+
+/// What speaks TLS in front of the box, with a key as boxes have them.
+fn front(lab: &Lab) -> process::Background {
+    let dir = lab.dir().display();
+    let key = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:secp384r1 -nodes -days 1 -subj /CN=box";
+    lab.internet.must(&["sh", "-c", &format!("cd {dir} && openssl {key} -keyout key.pem -out cert.pem")]);
+    let listen =
+        format!("OPENSSL-LISTEN:443,bind=198.51.100.10,fork,reuseaddr,verify=0,cert={dir}/cert.pem,key={dir}/key.pem");
+    let front = lab.internet.start(&["socat", &listen, "TCP:198.51.100.10:80"], &lab.dir().join("socat.log"));
+    let listens = || lab.internet.must(&["ss", "-Hltn", "sport = :443"]).contains("LISTEN").then_some(());
+    process::poll(PATIENCE, listens).expect("socat does not start");
+    front
 }
 
 fn print(what: &str, mut rounds: Vec<f64>, pid: Option<u32>) {

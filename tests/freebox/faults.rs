@@ -64,6 +64,22 @@ fn a_wrong_answer_loses_its_own_figures_only() {
 }
 
 #[test]
+fn a_box_so_slow_that_one_round_is_too_short_is_read_in_several() {
+    let home = Home::new(Model::Fibre);
+    // 39 answers take three quarters longer than a round.
+    home.freebox.fault("*", Fault::Late(Duration::from_millis(400)));
+    let daemon = home.setup("all").flags(&["-e"]).start();
+    for section in ["connection", "sys", "switch", "wifi", "lan", "vpnsrv", "vpnclient"] {
+        daemon.wait_for(&format!("freebox_up{{section=\"{section}\"}}"), 1.0);
+    }
+    let metrics = daemon.metrics();
+    assert_eq!((metrics[UP], metrics["gatemeter_collector_errors_total{collector=\"freebox\"}"]), (1.0, 0.0));
+    assert!(!metrics.contains_key(&errors("no_answer")), "{metrics:#?}");
+    assert!(!daemon.stderr().contains("WARN"), "{}", daemon.stderr());
+    assert_eq!(home.freebox.count("login/session"), 1);
+}
+
+#[test]
 fn empty_null_and_object_for_list_are_no_errors() {
     let home = Home::new(Model::Fibre);
     let setup = home.setup("all").flags(&["-o", "freebox.per_host=1"]);

@@ -46,6 +46,8 @@ const PLACE: Duration = Duration::from_secs(3600);
 const STALE_PACES: u32 = 3;
 /// How many groups may get no answer before a round is given up.
 const MAX_UNANSWERED: usize = 2;
+/// A group that began so much later than the round did not have all of it.
+const HEAD_START: Duration = Duration::from_secs(1);
 /// How long the box may take to hear that a session is over.
 const FAREWELL: Duration = Duration::from_millis(300);
 
@@ -178,6 +180,14 @@ impl Freebox {
                 }
                 Err(fault) => fault,
             };
+            if let Fault::Transport(_) = &fault
+                && client.is_late()
+                && begun.saturating_duration_since(now) > HEAD_START
+            {
+                // The round was over before the group was: it has its turn in the next one.
+                section.pause = Duration::ZERO;
+                break;
+            }
             count(&mut self.errors, fault.code());
             if let Fault::Login(error) = fault {
                 return Err(error);
@@ -225,7 +235,7 @@ impl Freebox {
         let tried = || self.sections.iter().filter(|section| section.tried.is_some());
         let labels: Vec<_> = tried().map(|section| page.labels(&[&section.group.name])).collect();
         page.family(&metrics::UP);
-        tried().zip(&labels).for_each(|(section, labels)| page.sample(*labels, section.trouble.is_none()));
+        tried().zip(&labels).for_each(|(section, labels)| page.sample(*labels, section.is_well()));
         page.family(&metrics::DURATION);
         tried().zip(&labels).for_each(|(section, labels)| page.sample(*labels, section.took.as_secs_f64()));
         let labels: Vec<_> = self.errors.keys().map(|code| page.labels(&[code])).collect();
@@ -292,6 +302,10 @@ impl Section {
         if points {
             table::write_points(&mut self.page, self.group.forms, &records);
         }
+    }
+
+    fn is_well(&self) -> bool {
+        self.trouble.is_none() && self.read.is_some()
     }
 
     fn well(&mut self) {

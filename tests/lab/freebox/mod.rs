@@ -39,6 +39,8 @@ pub enum Fault {
     Body(u16, String),
     /// One byte of the answer at a time, with this pause between.
     Slow(Duration),
+    /// The answer after this time.
+    Late(Duration),
     /// Nothing, until the other end gives up.
     Silent,
     /// The connection is reset after this many bytes of the answer.
@@ -256,6 +258,10 @@ impl Freebox {
                     thread::sleep(pause);
                     (&stream).write_all(&[*byte]).is_ok()
                 }),
+                Some(Fault::Late(pause)) => {
+                    thread::sleep(pause);
+                    (&stream).write_all(&body).is_ok()
+                }
                 Some(Fault::Silent) => {
                     // Ends when the other end closes.
                     let _ = (&stream).read(&mut [0]);
