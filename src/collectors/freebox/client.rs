@@ -432,7 +432,7 @@ impl Client {
             }
             Some(Err(error)) => return Err(Fault::Transport(error)),
             None => {
-                let why = format!("no answer after {} ms", deadline.saturating_duration_since(begun).as_millis());
+                let why = format!("no answer after {} ms", deadline.saturating_duration_since(begun).as_millis() as u64);
                 let error = Error::failed(tried(), why).remedy("is the box on, and is freebox.endpoint its address?");
                 return Err(Fault::Transport(error));
             }
@@ -442,7 +442,7 @@ impl Client {
             "{method} {path}: {}, {} bytes in {} ms",
             answer.status,
             answer.body.len(),
-            begun.elapsed().as_millis()
+            begun.elapsed().as_millis() as u64
         );
         if answer.stays {
             self.stream = Some((target.clone(), stream));

@@ -87,7 +87,7 @@ static FAMILIES: &[Family] = &[
         &[of(OF, "^tx_collisions", Make::Known, PORT_OF)],
     ),
     per_host(
-        info("freebox_switch_port_host_info", &["port", "mac", "hostname"], "Hosts behind a switch port."),
+        info("freebox_switch_host_info", &["port", "mac", "hostname"], "Hosts behind a switch port."),
         &[of(Kind::PortHost, "mac", Make::One, &["^id", "mac", "hostname"])],
     ),
 ];
