@@ -432,7 +432,8 @@ impl Client {
             }
             Some(Err(error)) => return Err(Fault::Transport(error)),
             None => {
-                let why = format!("no answer after {} ms", deadline.saturating_duration_since(begun).as_millis() as u64);
+                let why =
+                    format!("no answer after {} ms", deadline.saturating_duration_since(begun).as_millis() as u64);
                 let error = Error::failed(tried(), why).remedy("is the box on, and is freebox.endpoint its address?");
                 return Err(Fault::Transport(error));
             }
