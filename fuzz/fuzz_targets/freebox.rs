@@ -7,7 +7,7 @@ use gatemeter::collectors::freebox::groups::{self, Context, Replies};
 use gatemeter::collectors::freebox::http::Reader;
 use gatemeter::collectors::freebox::json::Doc;
 use gatemeter::collectors::freebox::table::{write_families, write_points};
-use gatemeter::metrics::Page;
+use gatemeter::metrics::{LabelSet, Page};
 use gatemeter::outputs::lines::{self, Lines};
 use gatemeter::outputs::prometheus::{Dialect, encode};
 use libfuzzer_sys::fuzz_target;
@@ -38,6 +38,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut page = Page::with_points();
     write_families(&mut page, group.families, &records, true);
     write_points(&mut page, group.forms, &records);
+    page.set_common_tags(LabelSet::NONE);
     let mut text = String::new();
     encode(&page, Dialect::Text, &mut text);
     let mut series: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).map(|line| line.rsplit_once(' ').unwrap().0).collect();

@@ -116,6 +116,7 @@ pub struct Page {
     points: Vec<PointEntry>,
     common_tags: LabelSet,
     wants_points: bool,
+    speaks_points: bool,
 }
 
 impl Page {
@@ -142,6 +143,7 @@ impl Page {
         self.families.clear();
         self.points.clear();
         self.common_tags = LabelSet::NONE;
+        self.speaks_points = false;
     }
 
     /// Adds everything that stands on another page, behind what stands here. No family may be on both.
@@ -159,6 +161,7 @@ impl Page {
             field: point.field + labels,
             ..*point
         }));
+        self.speaks_points |= other.speaks_points;
     }
 
     /// Adds a point: a field with a number, in the measurement of this name, which has two parts. The tags are label
@@ -181,9 +184,15 @@ impl Page {
         self.points.push(PointEntry { root, measure, tags, field, value: None });
     }
 
-    /// Sets the tags that all points have before their own, in pairs.
+    /// Sets the tags that all points have before their own, in pairs. From then on the page speaks in points, even if
+    /// there are none.
     pub fn set_common_tags(&mut self, tags: LabelSet) {
-        self.common_tags = tags;
+        (self.common_tags, self.speaks_points) = (tags, true);
+    }
+
+    /// Whether points are to be written instead of families.
+    pub fn speaks_points(&self) -> bool {
+        self.speaks_points || !self.points.is_empty()
     }
 
     /// The points, in the order they were added.

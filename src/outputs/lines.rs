@@ -23,14 +23,12 @@ pub enum Lines {
     Graphite(u64),
 }
 
-/// Appends every point of `page` to `out`, or every sample if there are no points.
+/// Appends every point of `page` to `out`, or every sample if it does not speak in points.
 pub fn encode(page: &Page, format: Lines, out: &mut String) {
-    let mut has_points = false;
     for point in page.points() {
-        has_points = true;
         line(format, (point.root, point.measure), point.field, &mut point.tags(), point.value, out);
     }
-    if has_points {
+    if page.speaks_points() {
         return;
     }
     for family in page.families() {
@@ -167,6 +165,7 @@ mod tests {
         let tags = page.labels(&[&"port", &1, &"host", &""]);
         page.point("freebox", "switch", tags, "speed", -1.0);
         page.text_point("freebox", "", LabelSet::NONE, "wan", "say \"a\\b\"\nc");
+        assert_eq!(encoded(&page, Lines::Influx).lines().count(), 2);
         let all = page.labels(&[&"api", &"v 6"]);
         page.set_common_tags(all);
         assert_eq!(
@@ -177,6 +176,17 @@ mod tests {
             encoded(&page, Lines::Graphite(17)),
             "freebox.switch.speed;api=v_6;port=1 -1 17\nfreebox.wan;api=v_6 say_\"a\\b\"_c 17\n"
         );
+    }
+
+    #[test]
+    fn a_page_that_speaks_in_points_and_has_none_writes_nothing() {
+        let mut page = Page::with_points();
+        page.single(&LOAD, 1u64);
+        page.set_common_tags(LabelSet::NONE);
+        assert_eq!(encoded(&page, Lines::Influx), "");
+        page.clear();
+        page.single(&LOAD, 1u64);
+        assert_eq!(encoded(&page, Lines::Influx), "load value=1\n");
     }
 
     #[test]

@@ -64,7 +64,9 @@ static FORMS: &[Form] = &[
 
 fn records<'a>(replies: &'a Replies, _: &'a Context, out: &mut Vec<Record<'a>>) {
     out.extend(replies.result(1).map(|account| Record::of(Kind::Account, account)));
-    for kind in ["missed", "accepted", "outgoing"] {
+    // No answer is not an empty log.
+    let kinds = if matches!(replies.0.first(), Some(Some(_))) { &["missed", "accepted", "outgoing"][..] } else { &[] };
+    for kind in kinds.iter().copied() {
         let of_kind = |call: &Node<'_>| call.at("type").and_then(Node::text).as_deref() == Some(kind);
         let calls = || replies.items(0).filter(of_kind);
         let time = |call: Node<'_>| match call.at("datetime")?.number()? {

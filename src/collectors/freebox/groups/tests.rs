@@ -119,3 +119,9 @@ fn a_tenth_is_preferred_and_a_rate_that_is_not_known_is_left_out() {
     assert!(got.contains(&"freebox_connection_rate_bytes_per_second direction=up Unsigned(12)".into()), "{got:#?}");
     assert!(!got.iter().any(|line| line.starts_with("freebox_connection_rate_bytes_per_second direction=down")));
 }
+
+#[test]
+fn a_log_that_was_not_answered_is_not_an_empty_one() {
+    assert!(samples(&page(&call::GROUP, &["[]"])).contains(&"freebox_calls type=missed Unsigned(0)".into()));
+    assert_eq!(samples(&page(&call::GROUP, &["[", "{}"])), Vec::<String>::new());
+}
