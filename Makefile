@@ -58,7 +58,7 @@ system-test: setup-system ## on an emulated machine with Debian 12's Linux 6.1, 
 	CARGO=$(CARGO) SECONDS_SYSTEM=$(SECONDS_SYSTEM) tests/system/run.sh
 
 bench: setup-bench ## what it costs, side by side with its peers where they are installed (root)
-	$(CARGO) bench --bench packet_cost --bench probe_cost --bench scrape --bench clients --bench flows --bench freebox
+	$(CARGO) bench --bench packet_cost --bench probe_cost --bench probe --bench scrape --bench clients --bench flows --bench freebox
 
 bpf: setup-bpf ## build the kernel programs for both byte orders
 	bpf/build.sh

@@ -23,6 +23,7 @@ use crate::outputs::http::{self, Server};
 use crate::outputs::lines::Lines;
 use crate::outputs::prometheus::Dialect;
 use crate::supervisor::{self, SHORTEST_DEADLINE, Shared, Status, guard};
+use crate::sys::alarm;
 
 /// One collection to stdout. What could be collected is printed even if something else failed, which is logged and
 /// makes this false.
@@ -51,7 +52,7 @@ pub fn once(args: &Args, once: &Once) -> Result<bool> {
     let shared = Rc::new(Shared { store, changed: Box::new(|| {}), desk: RefCell::default() });
     for (row, status) in rows.iter().zip(&statuses) {
         let begun = Instant::now();
-        let done = smol::block_on(guard("collect once", SHORTEST_DEADLINE, || collect(row, &config, format)));
+        let done = alarm::block_on(guard("collect once", SHORTEST_DEADLINE, || collect(row, &config, format)));
         match done.and_then(|page| page) {
             Ok(mut page) => {
                 shared.store.publish(row.name, &mut page);

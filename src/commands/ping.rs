@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::logger;
 use crate::names::find;
 use crate::names::lookup::{Families, Lookup, Sources};
-use crate::sys::{caps, signals};
+use crate::sys::{alarm, caps, signals};
 
 /// Time between two probes of a target.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -73,7 +73,7 @@ pub fn ping(args: &Args, ping: &Ping) -> Result<bool> {
     caps::reduce((ROW.capabilities)(&config)).map_err(|source| Error::io("give up capabilities", source))?;
     settings.manner = Manner { interval: INTERVAL, ..settings.manner };
     settings.max_targets = settings.max_targets.max(hosts.len());
-    smol::future::block_on(async {
+    alarm::block_on(async {
         let signals = Async::new_nonblocking(signals).map_err(|source| Error::io("wait for signals", source))?;
         let stopped = async {
             let _ = signals.read_with(signals::read).await;

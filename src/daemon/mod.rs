@@ -30,6 +30,7 @@ use crate::metrics::store::Store;
 use crate::outputs::http::{self, Server};
 use crate::sorted::Sorted;
 use crate::supervisor::{self, Shared, Status};
+use crate::sys::alarm;
 use crate::sys::caps::{self, Capability};
 use crate::sys::signals::{self, Signal};
 
@@ -112,13 +113,13 @@ pub fn run(args: &Args) -> Result<()> {
     let server = bind(&plan.settings)?;
     let executor = LocalExecutor::new();
     let daemon = Daemon::new(&executor, args, plan);
-    // futures-lite's block_on and not async-io's: the latter keeps waking its helper thread for some milliseconds after
-    // every event, and an idle daemon shall sleep.
+    // Our own block_on and not async-io's: the latter keeps waking its helper thread for some milliseconds after every
+    // event, and an idle daemon shall sleep; nor does it know of alarms.
     // The daemon itself is a task, too, of an executor around the other: else it would look for signals whenever any task
     // has something to do.
     let around = LocalExecutor::new();
     let daemon = around.spawn(daemon.run(signals, server));
-    smol::future::block_on(around.run(executor.run(daemon)))
+    alarm::block_on(around.run(executor.run(daemon)))
 }
 
 fn bind(settings: &Settings) -> Result<Option<Server>> {
