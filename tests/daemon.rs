@@ -196,7 +196,7 @@ fn a_reload_that_turns_a_collector_off_takes_its_figures_away_and_no_others() {
         wait_until_there(&part(name));
     }
 
-    setup.write_uci("gatemeter", &(off("traffic") + &off("clients")));
+    setup.write_uci("gatemeter", &ALL.iter().map(|row| off(row.name)).collect::<String>());
     daemon.signal(libc::SIGHUP);
     wait_for_lines(&daemon, "WARN  [gatemeter] no collector is enabled, so nothing is measured\n", 1);
     wait_until_gone(&part("traffic"));
