@@ -1,0 +1,26 @@
+//! The `probe` collector as its user meets it: the real daemon on the lab's router, and figures that equal what the far end
+//! has on record, what tcpdump saw on the wire, and what the kernels of real hosts do.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test crate: a failed assumption must stop the test, and it runs real programs"
+)]
+
+mod harness;
+mod lab;
+
+#[path = "probe/figures.rs"]
+mod figures;
+#[path = "probe/witness.rs"]
+mod witness;
+
+#[path = "probe/losses.rs"]
+mod losses;
+#[path = "probe/tcp.rs"]
+mod tcp;
+#[path = "probe/times.rs"]
+mod times;
