@@ -18,6 +18,10 @@ mod figures;
 #[path = "probe/witness.rs"]
 mod witness;
 
+#[path = "probe/errors.rs"]
+mod errors;
+#[path = "probe/forged.rs"]
+mod forged;
 #[path = "probe/losses.rs"]
 mod losses;
 #[path = "probe/tcp.rs"]

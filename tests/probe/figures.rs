@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::harness::{Daemon, PATIENCE, Samples, Setup, exposition, http};
 use crate::lab::process::{must, poll};
-use crate::lab::responder::{Log, Responder, Seen};
+use crate::lab::responder::{Log, Responder, Rule, Seen};
 use crate::lab::Lab;
 
 /// An address of either family that a responder answers for.
@@ -64,6 +64,7 @@ pub fn setup<'a>(lab: &'a Lab, config: &str) -> Setup<'a> {
 /// A running daemon that has taken the first stamps of the kernel, and a far end without faults.
 pub fn warm<'a>(lab: &'a Lab, config: &str) -> (Responder, Daemon<'a>) {
     let far = Responder::start(&lab.router);
+    far.rule(ip(WARM_UP), Rule::new());
     let daemon = setup(lab, config).start();
     warm_up(&daemon);
     (far, daemon)
