@@ -22,8 +22,12 @@ mod witness;
 mod errors;
 #[path = "probe/forged.rs"]
 mod forged;
+#[path = "probe/links.rs"]
+mod links;
 #[path = "probe/losses.rs"]
 mod losses;
+#[path = "probe/queues.rs"]
+mod queues;
 #[path = "probe/tcp.rs"]
 mod tcp;
 #[path = "probe/times.rs"]

@@ -8,7 +8,7 @@ use crate::lab::responder::{Port, Rule};
 const ROUNDING: f64 = 1e-9;
 
 #[track_caller]
-fn within(what: &str, value: f64, (least, most): (f64, f64)) {
+pub fn within(what: &str, value: f64, (least, most): (f64, f64)) {
     let is_within = value >= least * (1.0 - ROUNDING) && value <= most * (1.0 + ROUNDING);
     assert!(is_within, "{what} is {value} and not from {least} to {most}");
 }
