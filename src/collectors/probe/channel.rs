@@ -31,6 +31,8 @@ const MOST_AT_ONCE: usize = 16 * BATCH;
 
 /// Whose probe a packet is: number of the target, and sequence.
 pub type Whose = (u32, u16);
+/// A number of a target that none has: they count from 0.
+const NOBODY: Whose = (u32::MAX, 0);
 
 /// See the module.
 pub struct Channel {
@@ -47,6 +49,10 @@ pub struct Channel {
     first: u32,
     /// How many of these are not stamped yet.
     unstamped: usize,
+    /// Whether the number of the next packet is not known.
+    is_unsure: bool,
+    /// The packet that was sent then, until its number is known.
+    unplaced: Option<Whose>,
     /// The kernel's count of packets there was no room for.
     overflows: u32,
 }
@@ -87,6 +93,8 @@ impl Channel {
             sent: VecDeque::new(),
             first: 0,
             unstamped: 0,
+            is_unsure: false,
+            unplaced: None,
             overflows: 0,
         })
     }
@@ -114,31 +122,39 @@ impl Channel {
     ) -> usize {
         let (mut from, mut refusals) = (0, 0);
         while !self.out.is_empty() {
-            let outcome = self.out.send(&self.socket);
+            if self.is_unsure {
+                self.take_notices(back, &mut passed);
+            }
+            let most = if self.is_unsure { 1 } else { BATCH };
+            let outcome = self.out.send_up_to(most, &self.socket);
             let end = match &outcome {
                 Sent::Refused { index, .. } => *index,
                 Sent::All | Sent::Stopped => self.out.done(),
             };
             let sent = self.batch.get(from..end).unwrap_or_default();
-            self.sent.extend(sent);
-            self.unstamped += sent.len();
-            while self.sent.len() > MOST_SENT {
-                self.sent.pop_front();
-                self.first = self.first.wrapping_add(1);
+            if self.is_unsure {
+                self.unplaced = sent.first().copied();
+                self.take_notices(back, &mut passed);
+                self.unplaced = None;
+            } else {
+                self.sent.extend(sent);
+                self.unstamped += sent.len();
             }
+            self.trim();
+            let was_short = end - from < most;
             from = end;
             match outcome {
                 Sent::All => break,
-                Sent::Stopped => {}
+                Sent::Stopped if !was_short => {}
+                // It has tried one more, and it may go out when it is tried again.
+                Sent::Stopped => self.lose_count(back, &mut passed),
                 Sent::Refused { index, error } => {
                     refusals += 1;
                     from = index + 1;
                     if let Some(whose) = self.batch.get(index) {
                         refused(*whose, &error);
                     }
-                    // Whether it has used up a number is not known, so numbers begin anew behind it.
-                    self.take_notices(back, &mut passed);
-                    self.restart();
+                    self.lose_count(back, &mut passed);
                 }
             }
         }
@@ -146,6 +162,17 @@ impl Channel {
         self.out.clear();
         self.batch.clear();
         count
+    }
+
+    /// A packet was refused. Whether it has used up a number depends on where in the kernel that was, so nobody knows what
+    /// number the next one has. If nothing is under way, numbers begin anew; otherwise stamps that are yet to come would
+    /// be taken for those of others, and the next packet is asked instead: the kernel tells its number when it queues it.
+    fn lose_count(&mut self, back: &mut ReceiveBatch, passed: impl FnMut(Whose, Passed, &Stamps)) {
+        self.take_notices(back, passed);
+        self.is_unsure = self.timestamps.is_some() && (self.is_unsure || self.unstamped > 0);
+        if !self.is_unsure {
+            self.restart();
+        }
     }
 
     /// Numbers packets from 0 again.
@@ -158,10 +185,31 @@ impl Channel {
         }
     }
 
+    /// A packet whose number was not known has this one; those between are nobody's.
+    fn place(&mut self, whose: Whose, number: u32) {
+        let at = number.wrapping_sub(self.first) as usize;
+        if at > 2 * MOST_SENT {
+            self.sent.clear();
+            (self.first, self.unstamped) = (number, 0);
+        } else {
+            self.sent.resize(at, NOBODY);
+        }
+        self.sent.push_back(whose);
+        self.unstamped += 1;
+        self.is_unsure = false;
+    }
+
+    fn trim(&mut self) {
+        while self.sent.len() > MOST_SENT {
+            self.sent.pop_front();
+            self.first = self.first.wrapping_add(1);
+        }
+    }
+
     /// Takes in what the kernel has to say of packets that were sent: `passed` is told of their stamps.
     pub fn take_notices(&mut self, back: &mut ReceiveBatch, mut passed: impl FnMut(Whose, Passed, &Stamps)) {
         for _ in 0..MOST_AT_ONCE / BATCH {
-            if self.unstamped == 0 {
+            if self.unstamped == 0 && self.unplaced.is_none() {
                 return;
             }
             let got = back.receive_errors(&self.socket).unwrap_or(0);
@@ -173,8 +221,16 @@ impl Channel {
                     // What ICMP says of packets comes to the ICMP sockets, too, and there with what it quotes.
                     _ => continue,
                 };
+                // Numbers only grow: one beyond all that are known is that of the latest packet.
+                let at = number.wrapping_sub(self.first) as usize;
+                if where_to == Passed::Queued
+                    && (self.sent.len()..1 << 31).contains(&at)
+                    && let Some(whose) = self.unplaced.take()
+                {
+                    self.place(whose, number);
+                }
                 let whose = self.sent.get(number.wrapping_sub(self.first) as usize);
-                if let Some(whose) = whose {
+                if let Some(whose) = whose.filter(|whose| **whose != NOBODY) {
                     passed(*whose, where_to, &control.stamps);
                     self.unstamped = self.unstamped.saturating_sub(usize::from(where_to == Passed::Sent));
                 }
