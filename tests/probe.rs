@@ -26,8 +26,12 @@ mod forged;
 mod links;
 #[path = "probe/losses.rs"]
 mod losses;
+#[path = "probe/names.rs"]
+mod names;
 #[path = "probe/queues.rs"]
 mod queues;
+#[path = "probe/requests.rs"]
+mod requests;
 #[path = "probe/tcp.rs"]
 mod tcp;
 #[path = "probe/times.rs"]

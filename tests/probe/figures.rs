@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::harness::{Daemon, PATIENCE, Samples, Setup, exposition, http};
+use crate::lab::Lab;
 use crate::lab::process::{must, poll};
 use crate::lab::responder::{Log, Responder, Rule, Seen};
-use crate::lab::Lab;
 
 /// An address of either family that a responder answers for.
 pub const TARGETS: [&str; 2] = ["198.18.0.1", "fd00:18::1"];

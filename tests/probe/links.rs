@@ -98,7 +98,8 @@ fn a_link_that_is_down_has_no_route_until_it_is_up_again() {
     losses(&daemon, &all[..2], &["no_route", "interface_down"], 10);
     let lost = all[2].series("packets_lost_total", "cause=\"no_route\"");
     asked_until(&daemon, &tcp, "SYNs without a route", |page| page.get(&lost) >= Some(&5.0));
-    let errors = daemon.wait_until("errors", |metrics| Some(metrics["icmp_packets_error_total"]).filter(|n| *n >= 20.0));
+    let errors =
+        daemon.wait_until("errors", |metrics| Some(metrics["icmp_packets_error_total"]).filter(|n| *n >= 20.0));
     assert!(errors >= 20.0);
     lab.router.must(&["ip", "link", "set", "wan", "up"]);
     lab.router.must(&["ip", "addr", "replace", &format!("{WAN6}/64"), "dev", "wan", "nodad"]);
@@ -155,7 +156,9 @@ fn an_address_that_is_gone_is_followed_by_the_next_one() {
     asked_until(&daemon, &who.query(), "answers", |page| page[&received] >= 5.0);
     lab.router.must(&["ip", "-4", "addr", "flush", "dev", "wan"]);
     // Its routes go with it, or the neighbours' addresses are all there is.
-    let lost = |page: &Samples| ["no_route", "no_address"].map(|cause| Figures::of(who, page).lost(cause)).iter().sum::<usize>();
+    let lost = |page: &Samples| {
+        ["no_route", "no_address"].map(|cause| Figures::of(who, page).lost(cause)).iter().sum::<usize>()
+    };
     let page = asked_until(&daemon, &who.query(), "losses", |page| lost(page) >= 5);
     lab.router.must(&["ip", "addr", "add", "203.0.113.77/24", "dev", "wan"]);
     default_routes(&lab);
@@ -197,9 +200,7 @@ fn a_default_route_without_a_gateway_is_followed_to_another_interface() {
         let name = format!("gatemeter_probe_round_trips_total{{interface=\"{}\",timestamps=\"kernel\"}}", far.ifname());
         metrics.get(&name).copied().unwrap_or(0.0)
     };
-    daemon.wait_until("both interfaces", |metrics| {
-        far.iter().all(|far| by(metrics, far) > 0.0).then_some(())
-    });
+    daemon.wait_until("both interfaces", |metrics| far.iter().all(|far| by(metrics, far) > 0.0).then_some(()));
     was_well(&daemon);
 }
 
@@ -208,6 +209,8 @@ fn a_named_interface_is_used_whatever_the_routes_say() {
     let lab = Lab::builder().hosts(0).build();
     let by_route = Responder::start(&lab.router);
     let named = Responder::builder(&lab.router).no_prefix().build();
+    // Of IPv6 it needs a route there, if one that is worse; of IPv4 the kernel takes everybody for a neighbour then.
+    lab.router.must(&["ip", "-6", "route", "add", "fd00:18::/64", "dev", named.ifname(), "metric", "4096"]);
     let options = [("interface4", named.ifname()), ("interface6", named.ifname())];
     let daemon = setup(&lab, &section(&options)).start();
     let all = [Who::icmp("198.18.0.1"), Who::icmp("fd00:18::1")];
@@ -246,6 +249,12 @@ fn a_family_whose_interface_is_none_is_not_probed() {
     let [v4, v6] = server(&lab);
     answers(&daemon, &[v4], 3.0);
     let refused = super::figures::ask(&daemon, &v6.query(), &[]);
-    assert_eq!((refused.status, refused.text()), (400, format!("# 400 - target {}: probe.interface6 is none\n", v6.ip)));
-    assert!(poll(PATIENCE, || daemon.get("/debug/probes").ok()?.text().contains("\"total_probes\":1,").then_some(())).is_some());
+    assert_eq!(
+        (refused.status, refused.text()),
+        (400, format!("# 400 - target {}: probe.interface6 is none\n", v6.ip))
+    );
+    assert!(
+        poll(PATIENCE, || daemon.get("/debug/probes").ok()?.text().contains("\"total_probes\":1,").then_some(()))
+            .is_some()
+    );
 }

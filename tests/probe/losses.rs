@@ -1,7 +1,8 @@
 //! What is lost, late, doubled, overtaken or damaged is counted as the far end has it on record.
 
 use super::figures::{
-    Figures, TARGETS, TIMEOUT, Who, asked, asked_until, compared, decided, halt, lab, ms, on_record, section, setup, warm,
+    Figures, TARGETS, TIMEOUT, Who, asked, asked_until, compared, decided, halt, lab, ms, on_record, section, setup,
+    warm,
 };
 use crate::harness::Samples;
 use crate::lab::Lab;
@@ -119,7 +120,8 @@ fn a_window_begins_anew_where_losses_begin() {
 fn an_impairment_of_netem_is_what_is_told_where_the_kernel_has_it() {
     let lab = Lab::builder().hosts(1).build();
     let host = lab.host(1);
-    let netem = ["tc", "qdisc", "add", "dev", "eth0", "root", "netem", "delay", "30ms", "loss", "25%", "limit", "10000"];
+    let netem =
+        ["tc", "qdisc", "add", "dev", "eth0", "root", "netem", "delay", "30ms", "loss", "25%", "limit", "10000"];
     let added = host.run(&netem);
     let daemon = setup(&lab, &section(&[("interval", "10")])).start();
     let all = [host.v4.into(), host.v6.into()].map(|ip| Who { ip, tcp_port: None });

@@ -3,7 +3,9 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::time::Duration;
 
-use super::figures::{Figures, TARGETS, TIMEOUT, Who, asked, asked_until, compared, halt, lab, ms, section, setup, warm};
+use super::figures::{
+    Figures, TARGETS, TIMEOUT, Who, asked, asked_until, compared, halt, lab, ms, section, setup, warm,
+};
 use crate::harness::PATIENCE;
 use crate::lab::Lab;
 use crate::lab::process::poll;
@@ -81,8 +83,11 @@ fn losses_and_duplicates_of_syn_acks_are_counted() {
 fn a_real_host_keeps_no_half_open_connection_and_sees_no_connection_at_all() {
     let lab = Lab::builder().hosts(1).build();
     let host = lab.host(1);
-    host.must(&["nft", "add table inet lab; add chain inet lab in { type filter hook input priority 0; }; \
-                        add rule inet lab in tcp dport 7002 drop"]);
+    host.must(&[
+        "nft",
+        "add table inet lab; add chain inet lab in { type filter hook input priority 0; }; \
+                        add rule inet lab in tcp dport 7002 drop",
+    ]);
     let listeners = [host.tcp_listener(host.v4, 7000), host.tcp_listener(host.v6, 7000)];
     let daemon = setup(&lab, &section(&[])).start();
     let all: Vec<Who> = [host.v4.into(), host.v6.into()]
@@ -127,7 +132,10 @@ fn a_firewall_that_tracks_connections_is_left_without_half_open_ones() {
     assert!(tracked.lines().any(|line| line.contains("dport=7000")), "{tracked}");
     // Each port is used again and again, and none is left in the middle of a handshake.
     assert!(tracked.lines().filter(|line| line.contains("dport=7000")).count() <= 16, "{tracked}");
-    assert!(!tracked.contains("SYN_RECV") && !tracked.contains("SYN_SENT") && !tracked.contains("ESTABLISHED"), "{tracked}");
+    assert!(
+        !tracked.contains("SYN_RECV") && !tracked.contains("SYN_SENT") && !tracked.contains("ESTABLISHED"),
+        "{tracked}"
+    );
 }
 
 #[test]
