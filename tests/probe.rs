@@ -15,21 +15,35 @@ mod lab;
 
 #[path = "probe/figures.rs"]
 mod figures;
+#[path = "support/prometheus.rs"]
+mod prometheus;
 #[path = "probe/witness.rs"]
 mod witness;
 
 #[path = "probe/errors.rs"]
 mod errors;
+#[path = "probe/flaws.rs"]
+mod flaws;
+#[path = "probe/flood.rs"]
+mod flood;
 #[path = "probe/forged.rs"]
 mod forged;
+#[path = "probe/lacks.rs"]
+mod lacks;
+#[path = "probe/lifetime.rs"]
+mod lifetime;
 #[path = "probe/links.rs"]
 mod links;
+#[path = "probe/lock.rs"]
+mod lock;
 #[path = "probe/losses.rs"]
 mod losses;
 #[path = "probe/names.rs"]
 mod names;
 #[path = "probe/queues.rs"]
 mod queues;
+#[path = "probe/readers.rs"]
+mod readers;
 #[path = "probe/requests.rs"]
 mod requests;
 #[path = "probe/tcp.rs"]
