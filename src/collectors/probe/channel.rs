@@ -6,6 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use async_io::Async;
 
@@ -241,19 +242,25 @@ impl Channel {
         }
     }
 
-    /// Takes in what has come: `each` is told the sender, the packet and what the kernel says of it. Returns whether the
-    /// socket is empty now, and how many packets it had no room for since the last time.
-    pub fn receive(&mut self, back: &mut ReceiveBatch, mut each: impl FnMut(IpAddr, &[u8], &Control)) -> (bool, u32) {
+    /// Takes in what has come: `each` is told the sender, the packet, what the kernel says of it, and when it was read.
+    /// Returns whether the socket is empty now, and how many packets it had no room for since the last time.
+    pub fn receive(
+        &mut self,
+        back: &mut ReceiveBatch,
+        mut each: impl FnMut(IpAddr, &[u8], &Control, Instant),
+    ) -> (bool, u32) {
         let mut overflows = self.overflows;
         let mut is_empty = false;
         for _ in 0..MOST_AT_ONCE / BATCH {
             let Ok(got) = back.receive(&self.socket) else { break };
+            // Not before: a packet may have come only just now.
+            let at = Instant::now();
             for packet in back.packets() {
                 // A packet is worth something without what the kernel says beside it.
                 let control = Control::read(packet.control, &Abi::NATIVE).unwrap_or_default();
                 overflows = control.overflows.unwrap_or(overflows);
                 let Some(source) = packet.source else { continue };
-                each(source, packet.data, &control);
+                each(source, packet.data, &control, at);
             }
             if got < BATCH {
                 is_empty = true;

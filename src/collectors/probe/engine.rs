@@ -160,11 +160,10 @@ impl Engine {
                 ports: &self.ports,
                 table: &mut *table,
                 ledger: &mut *ledger,
-                now,
                 unstamped: &mut self.unstamped,
                 on_news: &mut self.on_news,
             };
-            let each = |source, data: &[u8], control: &Control| intake.take(source, data, control);
+            let each = |source, data: &[u8], control: &Control, at| intake.take(source, data, control, at);
             let (emptied, overflows) = channel.receive(&mut self.back, each);
             ledger.overflows += u64::from(overflows);
             is_empty &= emptied;
