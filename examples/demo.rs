@@ -1,9 +1,11 @@
 //! A home network on this machine, measured by the real daemon on its router: `make demo`.
 //!
 //! Four LAN hosts talk to a server on the internet at their own rates, over IPv4 and IPv6, TCP and UDP. Every two seconds
-//! two tables show what the daemon's /metrics says: bytes and packets, then rates, connections and who is there. At the
-//! end the traffic stops, and what each host's network card has sent and received is compared with what both collectors
-//! counted for it, byte for byte. Ends with 0 only if they agree.
+//! tables show what the daemon's /metrics says: bytes and packets, then rates, connections and who is there, then loss and
+//! latency of the paths to the provider's gateway and to the server, of whose answers one in ten is dropped. At the end
+//! the traffic stops, and what each host's network card has sent and received is compared with what both collectors
+//! counted for it, byte for byte. Then the powerline network is shown, whose adapters are simulated. Ends with 0 only if
+//! all agree.
 
 #![allow(
     missing_docs,
@@ -26,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use harness::{Daemon, Samples, Setup, exposition};
 use lab::firewall::Firewall;
+use lab::powerline::{self, Model, Segment};
 use lab::traffic::{Sent, TcpPair, UdpPair};
 use lab::{Counters, Lab, Node};
 
@@ -89,7 +92,8 @@ fn main() -> ExitCode {
 
 fn show(length: Duration) -> Result<(), String> {
     println!(
-        "Building a home network: router, 4 hosts, a server on the internet (namespaces, nothing leaves this machine)"
+        "Building a home network: router, 4 hosts, a server on the internet, powerline adapters (namespaces, nothing leaves this \
+         machine)"
     );
     let lab = Lab::builder().hosts(4).try_build()?;
     // NAT, and connections of both families followed.
@@ -98,6 +102,7 @@ fn show(length: Duration) -> Result<(), String> {
         // One segment, one packet: a network card would show the same figures.
         node.set_offloads("eth0", &[("tso", false), ("gso", false), ("gro", false)]);
     }
+    let powerline = lab.powerline(Model::home());
     let setup = Setup::new(&lab).uci("dhcp", &static_leases(&lab)).flags(&[
         "-e",
         "-p",
@@ -111,16 +116,39 @@ fn show(length: Duration) -> Result<(), String> {
         "--textfile",
         TEXTFILE,
         "--collectors",
-        "traffic,clients",
+        "traffic,clients,probe,homeplug",
+        "-o",
+        "homeplug.interface=plc0",
         "-o",
         "traffic.unknown_hosts=1",
         "-o",
         "clients.interval=1",
+        "-o",
+        "probe.unlocked=1",
+        "-o",
+        "probe.interval=200",
+        "-o",
+        "probe.timeout=500",
+        "-o",
+        "target.host=203.0.113.1",
+        "-o",
+        "target.name=gateway",
+        "-o",
+        "target.host=198.51.100.10",
+        "-o",
+        "target.name=server",
+        "-o",
+        "target.host=198.51.100.10",
+        "-o",
+        "target.name=web",
+        "-o",
+        "target.tcp_port=80",
     ]);
+    lose_one_in_ten(&lab);
     println!("Starting on the router:\n  {}\n", setup.shown());
     go_on()?;
     let mut daemon = setup.start();
-    let outcome = measure(&lab, &daemon, length);
+    let outcome = measure(&lab, &daemon, length).and_then(|()| show_powerline(&setup, &daemon, &powerline));
     // A clean stop, so that the text file goes away also after Ctrl-C.
     let status = daemon.stop();
     if !status.success() {
@@ -131,7 +159,7 @@ fn show(length: Duration) -> Result<(), String> {
 }
 
 fn measure(lab: &Lab, daemon: &Daemon, length: Duration) -> Result<(), String> {
-    for collector in ["traffic", "clients"] {
+    for collector in ["traffic", "clients", "probe", "homeplug"] {
         daemon.wait_for(&format!("gatemeter_collector_up{{collector=\"{collector}\"}}"), 1.0);
     }
     let before: Vec<Counters> = lab.lan.iter().map(|host| host.counters("eth0")).collect();
@@ -158,6 +186,7 @@ fn run_traffic(lab: &Lab, daemon: &Daemon, length: Duration) -> Result<Vec<Optio
             let metrics = daemon.metrics();
             print_table(start.elapsed(), &metrics);
             print_clients(&metrics);
+            print_paths(&metrics);
             if start.elapsed() >= length {
                 break Ok(());
             }
@@ -312,6 +341,35 @@ fn print_clients(metrics: &Samples) {
     println!();
 }
 
+/// Has the server drop every tenth of its answers to ICMP echo.
+fn lose_one_in_ten(lab: &Lab) {
+    let chain = "add chain inet demo out { type filter hook output priority 0; }";
+    let rule = "add rule inet demo out ip saddr 198.51.100.10 icmp type echo-reply numgen inc mod 10 0 drop";
+    for words in ["add table inet demo", chain, rule] {
+        lab.internet.must(&["nft", words]);
+    }
+}
+
+/// The paths that are probed.
+fn print_paths(metrics: &Samples) {
+    println!("  {:<12} {:<20} {:>12} {:>9} {:>12} {:>9}", "path", "address", "sent", "loss", "latency us", "jitter us");
+    for (prefix, info) in [("icmp_probe", "icmp_probe_target_info{"), ("tcp_probe", "tcp_probe_target_info{")] {
+        for series in metrics.keys().filter(|series| series.starts_with(info)) {
+            let label = |name| exposition::label(series, name).unwrap_or_default();
+            let (ip, port) = (label("ip"), label("tcp_port"));
+            let labels =
+                if port.is_empty() { format!("ip=\"{ip}\"") } else { format!("ip=\"{ip}\",tcp_port=\"{port}\"") };
+            let value = |name: &str| metrics.get(&format!("{prefix}_{name}{{{labels}}}")).copied().unwrap_or(f64::NAN);
+            let (sent, loss) = (value("packets_sent_total"), value("loss_ratio") * 100.0);
+            let (latency, jitter) = (value("latency_seconds") * 1e6, value("jitter_seconds") * 1e6);
+            let address = if port.is_empty() { ip } else { format!("{ip} port {port}") };
+            let name = label("name");
+            println!("  {name:<12} {address:<20} {sent:>12} {loss:>7.1} % {latency:>12.1} {jitter:>9.1}");
+        }
+    }
+    println!();
+}
+
 /// The two ways out, as a user sees them.
 fn print_pages(lab: &Lab, daemon: &Daemon) -> Result<(), String> {
     println!("The text file: head -n 12 {TEXTFILE}");
@@ -384,6 +442,25 @@ fn compare_clients(moved: &[Counters], clients: &[Bytes]) -> Result<(), String> 
         return Ok(());
     }
     Err(format!("the bytes of clients differ: {}", wrong.join(", ")))
+}
+
+/// The powerline network as its command prints it, and what the daemon says of its links against what they are.
+fn show_powerline(setup: &Setup, daemon: &Daemon, powerline: &Segment) -> Result<(), String> {
+    println!("\nThe powerline on plc0 (simulated adapters): gatemeter -o homeplug.interface=plc0 homeplug");
+    let output = setup.run(&["homeplug"]);
+    if !output.status.success() {
+        return Err(format!("gatemeter homeplug: {}", output.stderr));
+    }
+    print_lines(&output.stdout, usize::MAX, |_| true);
+    for ((from, to), rate) in powerline.model().rates.clone() {
+        let (from, to, nid) = (powerline::text(&from), powerline::text(&to), powerline::text(&powerline::NID));
+        let series = format!(
+            "homeplug_link_phy_rate_bytes_per_second{{device_addr=\"{from}\",nid=\"{nid}\",peer_addr=\"{to}\",direction=\"tx\"}}"
+        );
+        daemon.wait_for(&series, f64::from(rate) * 125_000.0);
+    }
+    println!("The daemon's rates are those of the adapters.");
+    Ok(())
 }
 
 /// The router's static leases, as OpenWrt keeps them in /etc/config/dhcp.

@@ -30,6 +30,21 @@ pub fn be32(buf: &[u8], offset: usize, what: &'static str) -> Result<u32, Malfor
     take(buf, offset, what).map(u32::from_be_bytes)
 }
 
+/// Reads a little-endian 16-bit number, as powerline messages have it.
+pub fn le16(buf: &[u8], offset: usize, what: &'static str) -> Result<u16, Malformed> {
+    take(buf, offset, what).map(u16::from_le_bytes)
+}
+
+/// Reads a little-endian 32-bit number, as powerline messages have it.
+pub fn le32(buf: &[u8], offset: usize, what: &'static str) -> Result<u32, Malformed> {
+    take(buf, offset, what).map(u32::from_le_bytes)
+}
+
+/// Reads a little-endian 64-bit number, as powerline messages have it.
+pub fn le64(buf: &[u8], offset: usize, what: &'static str) -> Result<u64, Malformed> {
+    take(buf, offset, what).map(u64::from_le_bytes)
+}
+
 /// Reads a 16-bit number in the byte order of this machine, as netlink headers have it.
 pub fn ne16(buf: &[u8], offset: usize, what: &'static str) -> Result<u16, Malformed> {
     take(buf, offset, what).map(u16::from_ne_bytes)
@@ -65,6 +80,9 @@ mod tests {
     fn the_byte_order_is_the_one_in_the_name() {
         assert_eq!(be16(&[0x12, 0x34], 0, "f"), Ok(0x1234));
         assert_eq!(be32(&[0, 0, 1, 2], 0, "f"), Ok(0x102));
+        assert_eq!(le16(&[0x34, 0x12], 0, "f"), Ok(0x1234));
+        assert_eq!(le32(&[2, 1, 0, 0], 0, "f"), Ok(0x102));
+        assert_eq!(le64(&[2, 1, 0, 0, 0, 0, 0, 0], 0, "f"), Ok(0x102));
         assert_eq!(ne32(&7u32.to_ne_bytes(), 0, "f"), Ok(7));
         assert_eq!(ne64(&7u64.to_ne_bytes(), 0, "f"), Ok(7));
     }

@@ -86,6 +86,27 @@ pub enum Command {
     Check(Check),
     /// Removes what runs leave behind.
     Clean(Clean),
+    /// Probes for a person at a terminal.
+    Ping(Ping),
+    /// The powerline network as a table.
+    Homeplug(Homeplug),
+}
+
+/// Probe targets by ICMP echo or TCP SYN and print each round trip, with whose timestamps measured it.
+#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[argh(subcommand, name = "ping", help_triggers("-h", "--help"))]
+pub struct Ping {
+    /// probe this TCP port instead of by ICMP echo
+    #[argh(option, arg_name = "port")]
+    pub tcp: Option<String>,
+
+    /// stop after so many probes of each target (default: until interrupted)
+    #[argh(option, short = 'n', long = "count", arg_name = "count")]
+    pub count: Option<String>,
+
+    /// addresses or host names
+    #[argh(positional, arg_name = "target")]
+    pub targets: Vec<String>,
 }
 
 /// Collect once, print to stdout and stop; for cron and telegraf's exec input.
@@ -110,6 +131,11 @@ pub struct Check {}
 #[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
 #[argh(subcommand, name = "clean", help_triggers("-h", "--help"))]
 pub struct Clean {}
+
+/// Print the powerline network as a table: adapters, roles, chips, firmware, peers and rates in Mbit/s.
+#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[argh(subcommand, name = "homeplug", help_triggers("-h", "--help"))]
+pub struct Homeplug {}
 
 /// What the command line asks for.
 #[derive(Debug)]

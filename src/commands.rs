@@ -1,4 +1,6 @@
-//! The commands that are not the daemon: `once`, `check`, `clean`.
+//! The commands that are not the daemon: `once`, `check`, `clean`, `ping`, `homeplug`.
+
+pub mod ping;
 
 use std::cell::RefCell;
 use std::io::Write as _;
@@ -7,7 +9,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use crate::cli::{Args, Once};
-use crate::collectors::{ALL, Collector, Finding, Row, SECTIONS, Verdict};
+use crate::collectors::{self, ALL, Collector, Finding, Row, SECTIONS, Verdict};
 use crate::config::Config;
 use crate::config::daemon::Settings;
 use crate::daemon::pages::{Pages, Reader, file_names};
@@ -170,6 +172,14 @@ pub fn clean(args: &Args) -> Result<()> {
     }
     print(&removed.iter().map(|line| format!("{line}\n")).collect::<String>())?;
     failure.map_or(Ok(()), Err)
+}
+
+/// Prints the powerline network as a table.
+pub fn homeplug(args: &Args) -> Result<()> {
+    let config = Config::load(args, SECTIONS)?;
+    // What the file has wrong about other things is told as it is by every command.
+    Settings::read(&config)?;
+    print(&collectors::homeplug::show(&config)?)
 }
 
 /// Prints to stdout.

@@ -40,6 +40,8 @@ fn run(args: &Args) -> Result<bool> {
         Some(Command::Once(once)) => commands::once(args, once),
         Some(Command::Check(_)) => commands::check(args),
         Some(Command::Clean(_)) => commands::clean(args).map(|()| true),
+        Some(Command::Ping(ping)) => commands::ping::ping(args, ping),
+        Some(Command::Homeplug(_)) => commands::homeplug(args).map(|()| true),
     }
 }
 

@@ -7,6 +7,9 @@ use std::fs;
 use std::path::Path;
 
 use gatemeter::collectors::clients::flows::proc;
+use gatemeter::collectors::homeplug::codec::{self as powerline, BROADCAST, LOCAL, Question};
+use gatemeter::collectors::homeplug::told;
+use gatemeter::collectors::homeplug::walk::{Rules, Walk};
 use gatemeter::collectors::probe::codec::stamps::{Abi, Control};
 use gatemeter::collectors::probe::codec::{icmp, tcp};
 use gatemeter::collectors::traffic::codec;
@@ -158,4 +161,23 @@ fn answers_to_probes_and_control_messages_are_read_or_refused() {
         }
     };
     assert!(replay("probe", decode) > 12);
+}
+
+#[test]
+fn powerline_frames_are_read_or_refused() {
+    let decode = |bytes: &[u8]| {
+        if let Ok(mme) = powerline::read(bytes) {
+            let _ = Question::KINDS.map(|question| told::read(&mme, question));
+        }
+        for destination in [LOCAL, BROADCAST] {
+            let now = std::time::Instant::now();
+            let mut walk = Walk::new(Rules { destination, extended: true, max_devices: 8 }, 1, now);
+            for _ in 0..3 {
+                while walk.due(now, &|_| None).is_some() {}
+                walk.take(bytes, 0, now);
+            }
+            assert!(walk.devices.len() <= 8);
+        }
+    };
+    assert!(replay("homeplug", decode) > 12);
 }

@@ -3,21 +3,22 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "a test crate")]
 
+#[path = "support/golden.rs"]
+mod golden;
 mod lab;
 #[path = "support/prometheus.rs"]
 mod prometheus;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 use std::process::Command;
 
 use gatemeter::collectors::ALL;
 use gatemeter::daemon::self_metrics;
 use gatemeter::metrics::{Desc, Kind, Page};
 use gatemeter::outputs::prometheus::{Dialect, encode, finish};
+use golden::equals_golden;
 use lab::{Lab, process};
 use prometheus::Prometheus;
 
@@ -108,21 +109,6 @@ fn encoded(dialect: Dialect) -> String {
     encode(&page(), dialect, &mut out);
     finish(dialect, &mut out);
     out
-}
-
-fn golden(name: &str) -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden")).join(name)
-}
-
-/// Compares with the file of this name, or rewrites it if so asked.
-#[track_caller]
-fn equals_golden(name: &str, text: &str) {
-    if std::env::var_os("BLESS").is_some() {
-        fs::write(golden(name), text).unwrap();
-    }
-    let expected = fs::read_to_string(golden(name)).unwrap_or_default();
-    let difference = expected.lines().zip(text.lines()).find(|(old, new)| old != new);
-    assert!(expected == text, "{name} differs at {difference:#?}; BLESS=1 rewrites it");
 }
 
 #[test]

@@ -16,6 +16,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use flate2::read::GzDecoder;
+use gatemeter::collectors::ALL;
 use harness::{Daemon, PATIENCE, Setup, exposition, http};
 use lab::traffic::{UdpPair, send_udp};
 use lab::{Lab, process};
@@ -331,7 +332,8 @@ fn collect_chooses_collectors_and_refuses_those_there_are_not() {
     }
     let refused = daemon.get("/metrics?collect[]=traffic&collect[]=wifi").unwrap();
     assert_eq!(refused.status, 400);
-    assert_eq!(refused.text(), "collect[]=wifi: there is no such collector, expected traffic or clients\n");
+    let expected = ALL.iter().map(|row| row.name).collect::<Vec<_>>().join(" or ");
+    assert_eq!(refused.text(), format!("collect[]=wifi: there is no such collector, expected {expected}\n"));
 }
 
 #[test]
@@ -341,7 +343,8 @@ fn the_pages_for_people_tell_how_it_is() {
     daemon.wait_for(UP, 1.0);
     daemon.wait_for(CLIENTS_UP, 1.0);
     let health = daemon.get("/healthz").unwrap();
-    assert_eq!((health.status, health.text()), (200, "gatemeter is running\ntraffic: up\nclients: up\n".to_owned()));
+    assert_eq!(health.status, 200);
+    assert!(health.text().starts_with("gatemeter is running\ntraffic: up\nclients: up\n"), "{}", health.text());
     let front = daemon.get("/").unwrap();
     assert_eq!((front.status, front.header("content-type")), (200, Some("text/html; charset=utf-8")));
     let text = front.text();

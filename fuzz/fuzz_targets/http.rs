@@ -3,7 +3,9 @@
 
 #![no_main]
 
-use gatemeter::outputs::http::{MAX_HEAD, MAX_HEADERS, Query, head_end, parse_head};
+use gatemeter::collectors::probe::request::{Asked, Raw};
+use gatemeter::collectors::probe::settings::Host;
+use gatemeter::outputs::http::{Head, MAX_HEAD, MAX_HEADERS, Query, head_end, parse_head};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -27,6 +29,27 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
+/// What a request asks of the prober: whom it names can be named, and a refusal is one line.
+fn asked(head: &Head) {
+    let values = |key| head.query.values(key).collect::<Vec<_>>();
+    let (targets, ip_versions, tcp_ports) = (values("target"), values("ip_version"), values("tcp_port"));
+    let raw = Raw {
+        targets: targets.iter().map(AsRef::as_ref).collect(),
+        ip_versions: ip_versions.iter().map(AsRef::as_ref).collect(),
+        tcp_ports: tcp_ports.iter().map(AsRef::as_ref).collect(),
+        limits: head.headers("x-target-limit").collect(),
+    };
+    match Asked::read(&raw) {
+        Ok(asked) => {
+            assert!(!asked.hosts.is_empty() && asked.hosts.len() * asked.ports().len() <= asked.limit);
+            for host in asked.hosts {
+                assert_eq!(Host::parse(&host.to_string()), Ok(host));
+            }
+        }
+        Err(refusal) => assert!(refusal.status == 400 && !refusal.why.contains('\n')),
+    }
+}
+
 fn check(bytes: &[u8]) {
     match parse_head(bytes) {
         Ok(head) => {
@@ -35,7 +58,7 @@ fn check(bytes: &[u8]) {
             assert!(matches!(head.method.as_str(), "GET" | "HEAD"));
             assert!(head.headers("Transfer-Encoding").next().is_none());
             assert!(head.headers("Host").count() <= MAX_HEADERS);
-            let _ = head.query.pairs().count();
+            asked(&head);
         }
         Err(reject) => assert!(matches!(reject.status, 400 | 405 | 413 | 414 | 417 | 431 | 501 | 505)),
     }

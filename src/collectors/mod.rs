@@ -4,6 +4,7 @@
 //! it for its figures when they are due, and deals with its failures.
 
 pub mod clients;
+pub mod homeplug;
 mod interfaces;
 pub mod probe;
 pub mod traffic;
@@ -21,7 +22,7 @@ use crate::sys::caps::Capability;
 use probe::desk::Desk;
 
 /// Every collector, in the order of output.
-pub static ALL: &[Row] = &[traffic::ROW, clients::ROW, probe::ROW];
+pub static ALL: &[Row] = &[traffic::ROW, clients::ROW, probe::ROW, homeplug::ROW];
 
 /// What the rest of the program knows of a collector before it runs.
 #[derive(Debug)]
@@ -126,8 +127,14 @@ impl Finding {
 }
 
 /// The sections a configuration may have.
-pub static SECTIONS: &[&SectionSpec] =
-    &[&MAIN, traffic::ROW.section, clients::ROW.section, probe::ROW.section, &probe::settings::TARGET_SECTION];
+pub static SECTIONS: &[&SectionSpec] = &[
+    &MAIN,
+    traffic::ROW.section,
+    clients::ROW.section,
+    probe::ROW.section,
+    &probe::settings::TARGET_SECTION,
+    homeplug::ROW.section,
+];
 
 /// The rows that are to run: those named, or those whose section is enabled.
 pub fn selected(config: &Config, named: Option<&[&str]>, place: &str) -> Result<Vec<&'static Row>> {

@@ -13,9 +13,10 @@
 //! | `limits` | `getrlimit`, `setrlimit` | locked memory, before the privilege to lift its limit is given up |
 //! | `memory` | `membarrier` | an order between our writes and running kernel programs |
 //! | `netlink` | `bind`, `send`, `recvfrom` on `AF_NETLINK` | std knows no netlink sockets |
+//! | `packet` | `bind`, `getsockname`, `send`, `recv`, `getsockopt` on `AF_PACKET` | std knows no packet sockets |
 //! | `raw` | `recv` | std knows no raw sockets |
 //! | `signals` | `sigprocmask`, `signalfd`, `read` | signals as a descriptor the executor can wait for |
-//! | `socket` | `socket`, `setsockopt`, `bind`, `connect`, `getsockname` | std opens TCP and UDP only, and has few options |
+//! | `socket` | `socket`, `setsockopt`, `bind` | std opens TCP and UDP only, and has few options |
 //! | `tcp` | `listen` | std cannot set options between socket() and bind() |
 //! | `timerfd` | defines `timerfd_*` on MIPS | async-io's timers never fire there otherwise |
 #![allow(unsafe_code)]
@@ -31,10 +32,10 @@ pub mod interfaces;
 pub mod limits;
 pub mod memory;
 pub mod netlink;
+pub mod packet;
 pub mod raw;
 pub mod signals;
 pub mod socket;
-pub mod source;
 pub mod tcp;
 #[cfg(all(target_arch = "mips", target_env = "musl"))]
 mod timerfd;

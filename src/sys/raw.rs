@@ -48,7 +48,8 @@ pub fn open(kind: Kind, filter: &[libc::sock_filter]) -> io::Result<OwnedFd> {
     socket::attach_filter(&owned, &[NOTHING])?;
     let fd = owned.as_fd();
     drain(fd);
-    set_int(fd, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
+    // It only counts; where it is not to be had, as under user-mode emulation, nothing depends on it.
+    let _ = set_int(fd, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1);
     // Without RECVERR the kernel hides that a full queue of the interface dropped a packet of ours.
     if family == libc::AF_INET {
         for option in [libc::IP_RECVTTL, libc::IP_PKTINFO, libc::IP_RECVERR] {

@@ -123,26 +123,10 @@ pub(super) fn bind(socket: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-pub(super) fn connect(socket: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()> {
-    let address = Address::new(address);
-    // SAFETY: `address` is live and holds at least the bytes that its length says, which the kernel reads; the
-    // descriptor is borrowed, so it stays open during the call.
-    let done = unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), address.length()) };
-    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-/// The address the socket is bound to; `None` if it is of another family than IP.
-pub(super) fn local_ip(socket: BorrowedFd<'_>) -> io::Result<Option<IpAddr>> {
-    let mut address = Address::default();
-    let mut length = Address::ROOM;
-    // SAFETY: `address` has room for the `length` bytes that the kernel may write, and both are live; the descriptor is
-    // borrowed, so it stays open during the call.
-    let done = unsafe { libc::getsockname(socket.as_raw_fd(), (&raw mut address).cast(), &raw mut length) };
-    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(address.ip(length)) }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::UdpSocket;
+
     use super::*;
 
     #[test]
@@ -152,7 +136,7 @@ mod tests {
             let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
             let socket = open(family, libc::SOCK_DGRAM, 0).unwrap();
             bind(socket.as_fd(), address).unwrap();
-            assert_eq!(local_ip(socket.as_fd()).unwrap(), Some(address.ip()));
+            assert_eq!(UdpSocket::from(socket).local_addr().unwrap().ip(), address.ip());
         }
     }
 

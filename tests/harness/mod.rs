@@ -27,7 +27,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use gatemeter::collectors::ALL;
+use gatemeter::collectors::{ALL, Row};
 
 use crate::lab::process::{self, Background, Output};
 use crate::lab::{Lab, Node};
@@ -193,12 +193,16 @@ impl<'a> Setup<'a> {
 
     /// A page counts as complete once every collector that is to run has said how it is.
     fn complete(&self, page: &str) -> Result<(), String> {
-        let chosen = |name: &str| match self.value_of("--collectors") {
-            Some(names) => names.split(',').any(|chosen| chosen.trim() == name),
-            None => !self.flags.contains(&format!("{name}.enabled=0")),
+        let chosen = |row: &&Row| match self.value_of("--collectors") {
+            Some(names) => names.split(',').any(|chosen| chosen.trim() == row.name),
+            None => {
+                let by_default = row.section.option("enabled").is_some_and(|(_, option)| option.default == "1");
+                let other = format!("{}.enabled={}", row.name, u8::from(!by_default));
+                by_default != self.flags.contains(&other)
+            }
         };
         let silent = |name: &&str| !page.contains(&format!("gatemeter_collector_up{{collector=\"{name}\"}}"));
-        match ALL.iter().map(|row| row.name).filter(|name| chosen(name)).find(silent) {
+        match ALL.iter().filter(chosen).map(|row| row.name).find(silent) {
             Some(name) => Err(format!("{name} has not reported yet")),
             None => Ok(()),
         }

@@ -29,6 +29,7 @@ pub mod firewall;
 pub mod frames;
 pub mod leftovers;
 pub mod node;
+pub mod powerline;
 pub mod process;
 mod raise;
 pub mod responder;

@@ -6,11 +6,10 @@ use std::time::Instant;
 use gatemeter::sys::batch::{Packet, ReceiveBatch};
 use gatemeter::sys::raw::{self, Kind};
 use gatemeter::sys::socket;
-use gatemeter::sys::source::{Source, Via, source};
 use gatemeter::sys::timestamps::Wanted;
 
 use super::lab::{GATEWAY4, Lab, sys};
-use super::prober::{LIMIT, Prober};
+use super::prober::{LIMIT, Prober, path};
 use super::wire;
 
 #[test]
@@ -80,10 +79,10 @@ fn a_link_that_goes_away_refuses_packets_and_the_socket_outlives_it() {
         };
         lab.router.must(&["ip", "link", "set", "wan", "down"]);
         attempt(&mut prober);
-        assert!(matches!(source(to, Via::default()).unwrap(), Source::NoRoute(_)));
+        assert!(path(to, 0).is_err());
         lab.router.must(&["ip", "link", "del", "wan"]);
         attempt(&mut prober);
-        assert!(matches!(source(to, Via { ifindex, mark: 0 }).unwrap(), Source::NoRoute(_)));
+        assert!(path(to, ifindex).is_err());
         again();
         prober.forget();
         prober.warm_up(to);

@@ -5,11 +5,10 @@ use std::time::Instant;
 
 use gatemeter::sys::batch::{Packet, ReceiveBatch, SendBatch, Sent};
 use gatemeter::sys::raw::{self, Kind};
-use gatemeter::sys::source::{Source, Via, source};
 use gatemeter::sys::timestamps::Wanted;
 
 use super::lab::{GATEWAY4, GATEWAY6, Lab, WAN4, WAN6, sys};
-use super::prober::{LIMIT, Prober};
+use super::prober::{LIMIT, Prober, path};
 use super::wire;
 
 #[test]
@@ -76,7 +75,7 @@ fn a_syn_is_answered_by_an_open_port_with_syn_ack_and_by_a_closed_one_with_rst()
         let _listener = lab.internet.tcp_listener(to, 7001);
         lab.router.enter(|| {
             let socket = raw::open(kind, &wire::filter(kind)).unwrap();
-            let Ok(Source::Address(source)) = source(to, Via::default()) else { panic!("no source for {to}") };
+            let source = path(to, 0).unwrap().source.unwrap();
             assert_eq!(source, from);
             let addresses = match (from, to) {
                 (IpAddr::V4(from), IpAddr::V4(to)) => Some((from, to)),
@@ -109,27 +108,25 @@ fn a_syn_is_answered_by_an_open_port_with_syn_ack_and_by_a_closed_one_with_rst()
 }
 
 #[test]
-fn the_source_is_that_of_the_route_and_what_has_none_says_so() {
+fn a_path_is_that_of_the_route_and_what_has_none_is_refused() {
     let lab = Lab::builder().hosts(0).build();
     lab.router.must(&["ip", "link", "add", "bare", "type", "veth", "peer", "name", "other"]);
     lab.router.must(&["ip", "link", "set", "bare", "up"]);
-    lab.router.must(&["ip", "rule", "add", "fwmark", "7", "prohibit"]);
+    lab.router.must(&["ip", "route", "add", "prohibit", "198.51.100.66"]);
     lab.router.enter(|| {
         let ifindex = |name| sys::if_index(name).unwrap().cast_unsigned();
         let internet = "198.51.100.10".parse().unwrap();
-        for via in [Via::default(), Via { ifindex: ifindex("wan"), mark: 0 }] {
-            assert!(matches!(source(internet, via).unwrap(), Source::Address(ip) if ip == IpAddr::from(WAN4)));
+        for via in [0, ifindex("wan")] {
+            let path = path(internet, via).unwrap();
+            assert_eq!((path.ifindex, path.source), (ifindex("wan"), Some(WAN4.into())));
+            assert_eq!(path.gateway, Some(GATEWAY4.into()));
         }
-        let marked = source(internet, Via { ifindex: 0, mark: 7 }).unwrap();
-        assert!(matches!(&marked, Source::NoRoute(e) if e.raw_os_error() == Some(libc::EACCES)), "{marked:?}");
-        let nowhere = source("2001:db8:dead::1".parse().unwrap(), Via { ifindex: ifindex("bare"), mark: 0 }).unwrap();
-        assert!(matches!(nowhere, Source::NoRoute(_)), "{nowhere:?}");
+        assert!(path("198.51.100.66".parse().unwrap(), 0).is_err());
+        assert!(path("2001:db8:dead::1".parse().unwrap(), ifindex("bare")).is_err());
     });
     lab.router.must(&["ip", "addr", "flush", "dev", "wan"]);
     lab.router.enter(|| {
-        let ifindex = sys::if_index("wan").unwrap().cast_unsigned();
-        let none = source(GATEWAY4.into(), Via { ifindex, mark: 0 }).unwrap();
-        println!("{none:?}");
-        assert!(!matches!(none, Source::Address(ip) if ip == IpAddr::from(WAN4)), "{none:?}");
+        let none = path(GATEWAY4.into(), sys::if_index("wan").unwrap().cast_unsigned());
+        assert!(!none.is_ok_and(|path| path.source == Some(WAN4.into())));
     });
 }

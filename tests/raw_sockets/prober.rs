@@ -3,10 +3,14 @@
 #![allow(dead_code, reason = "each user needs a part of it")]
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use gatemeter::netlink;
+use gatemeter::netlink::route::{Path, path_request};
+use gatemeter::netlink::transport::Requests;
 use gatemeter::sys::batch::{Packet, ReceiveBatch, SendBatch, Sent};
 use gatemeter::sys::raw::{self, Kind};
 use gatemeter::sys::socket;
@@ -138,4 +142,14 @@ impl Prober {
         self.queued.clear();
         self.others.clear();
     }
+}
+
+/// How the kernel would send to an address, through one interface or any.
+pub fn path(to: IpAddr, ifindex: u32) -> io::Result<Path> {
+    let mut found = None;
+    Requests::open(libc::NETLINK_ROUTE)?.get(&path_request(1, to, ifindex), |message| {
+        found = netlink::route::path(message)?.or(found);
+        Ok(())
+    })?;
+    found.ok_or_else(|| io::ErrorKind::NetworkUnreachable.into())
 }

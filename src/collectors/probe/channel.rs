@@ -207,12 +207,14 @@ impl Channel {
         }
     }
 
+    /// Whether packets were sent whose stamps have not come.
+    pub fn awaits_stamps(&self) -> bool {
+        self.unstamped > 0 || self.is_unsure
+    }
+
     /// Takes in what the kernel has to say of packets that were sent: `passed` is told of their stamps.
     pub fn take_notices(&mut self, back: &mut ReceiveBatch, mut passed: impl FnMut(Whose, Passed, &Stamps)) {
         for _ in 0..MOST_AT_ONCE / BATCH {
-            if self.unstamped == 0 && self.unplaced.is_none() {
-                return;
-            }
             let got = back.receive_errors(&self.socket).unwrap_or(0);
             for message in back.packets() {
                 let Ok(control) = Control::read(message.control, &Abi::NATIVE) else { continue };

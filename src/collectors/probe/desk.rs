@@ -2,6 +2,7 @@
 //! thread, so it is a cell; nobody keeps it borrowed while waiting.
 
 use std::cell::{RefCell, RefMut};
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -43,8 +44,10 @@ pub struct State {
     lookup: Lookup,
     /// Names whose trouble was told.
     troubled: Vec<HostName>,
-    /// Those who wait for the engine's next step, or for a name.
+    /// Those who wait for the engine's next step.
     waiting: Vec<Rc<Signal>>,
+    /// Those who wait for news of names.
+    curious: Vec<Rc<Signal>>,
 }
 
 /// An answer to a request: figures of the targets it names.
@@ -70,6 +73,7 @@ impl Desk {
             lookup,
             troubled: Vec::new(),
             waiting: Vec::new(),
+            curious: Vec::new(),
         };
         Desk { state: RefCell::new(state), work: Signal::default() }
     }
@@ -85,7 +89,7 @@ impl Desk {
         let named = state.lookup.poll_work(cx, now);
         if named.is_ready() {
             state.bind(now);
-            state.tell();
+            state.curious.drain(..).for_each(|signal| signal.raise());
         }
         match (named, self.work.poll(cx)) {
             (Poll::Pending, Poll::Pending) => Poll::Pending,
@@ -105,23 +109,29 @@ impl Desk {
             ))
         };
         let answer = async {
-            // All that was received until then is taken in when the engine has stepped.
+            // All that was received by now is taken in when the engine has stepped.
+            self.turn().await;
             loop {
-                self.turn().await;
-                if let Some(done) = self.state().answer(asked, Instant::now()) {
-                    return done;
+                let signal = Rc::new(Signal::default());
+                {
+                    let mut state = self.state();
+                    if let Some(done) = state.answer(asked, Instant::now()) {
+                        return done;
+                    }
+                    state.curious.push(signal.clone());
                 }
+                poll_fn(|cx| signal.poll(cx)).await;
             }
         };
         answer.or(too_late).await
     }
 
-    /// Waits for the engine's next step, or for news of names.
-    pub async fn turn(&self) {
+    /// Has the engine step, and waits for it.
+    async fn turn(&self) {
         let signal = Rc::new(Signal::default());
         self.state().waiting.push(signal.clone());
         self.work.raise();
-        std::future::poll_fn(|cx| signal.poll(cx)).await;
+        poll_fn(|cx| signal.poll(cx)).await;
     }
 
     /// Takes new settings over; the engine follows with its next step.
@@ -140,7 +150,7 @@ impl Desk {
 }
 
 impl State {
-    /// Tells all who wait.
+    /// Tells all who wait for a step that there was one.
     pub fn tell(&mut self) {
         self.waiting.drain(..).for_each(|signal| signal.raise());
     }

@@ -14,7 +14,7 @@ use super::codec::icmp::{self, Echo};
 use super::codec::stamps::{Control, Stamps};
 use super::codec::tcp::{self, Ends};
 use super::desk::{Desk, State};
-use super::intake::{Intake, OnNews};
+use super::intake::{Intake, News, OnNews};
 use super::ledger::Ledger;
 use super::paths::Paths;
 use super::ports::Ports;
@@ -29,6 +29,9 @@ use crate::sys::batch::{Packet, ReceiveBatch};
 use crate::sys::clock;
 use crate::sys::raw::Kind;
 
+/// More packets than are taken in at a time have come: the rest is left to wait for so long, so that a flood leaves time for
+/// others.
+const BREATH: Duration = Duration::from_millis(5);
 /// If the next probe goes out within this time, what comes back is read then and not before.
 const SOON: Duration = Duration::from_millis(50);
 /// A path that is this old is looked up anew: routes to targets may change without a change of addresses or links.
@@ -59,6 +62,10 @@ pub struct Engine {
     alarm: Alarm,
     /// Whether an answer came without a stamp, so that answers must be read at once.
     unstamped: bool,
+    /// Whether the task is woken when something comes.
+    is_prompt: bool,
+    /// Whether more has come than was taken in.
+    is_flooded: bool,
     /// Told of what is heard of each probe, when it is.
     on_news: Option<OnNews>,
 }
@@ -83,6 +90,8 @@ impl Engine {
             packet: Vec::with_capacity(HEADERS + usize::from(settings.largest())),
             alarm: Alarm::new().map_err(|source| Error::io("make a timer", source))?,
             unstamped: false,
+            is_prompt: false,
+            is_flooded: false,
             on_news: None,
         };
         // One socket is opened now, so that a lack of privilege is found now.
@@ -152,8 +161,11 @@ impl Engine {
         let State { table, ledger, .. } = &mut *state;
         let mut is_empty = true;
         for channel in self.channels.iter_mut().flatten() {
-            // Stamps of sending first, so that a listener has the best there is.
-            channel.take_notices(&mut self.back, |whose, passed, stamps| take_stamp(table, whose, passed, stamps));
+            // Stamps of sending first, so that a listener has the best there is. What has woken us may be an error there,
+            // which wakes us again and again until it is read.
+            if self.is_prompt || channel.awaits_stamps() {
+                channel.take_notices(&mut self.back, |whose, passed, stamps| take_stamp(table, whose, passed, stamps));
+            }
             let mut intake = Intake {
                 kind: channel.kind,
                 identifier: self.identifier,
@@ -168,6 +180,7 @@ impl Engine {
             ledger.overflows += u64::from(overflows);
             is_empty &= emptied;
         }
+        self.is_flooded = !is_empty;
         // In a flood nothing is decided: an answer may still wait to be read.
         if is_empty || state.received_until + SOON < now {
             state.received_until = now;
@@ -194,9 +207,8 @@ impl Engine {
             match pushed {
                 Ok(()) => used[kind as usize] = true,
                 Err(cause) => {
-                    entry.path = None;
-                    entry.target.fail(probe.sequence, None, cause);
                     packets.errors += 1;
+                    refused(entry, probe.sequence, cause, &mut self.on_news);
                 }
             }
             if self.channels[kind as usize].as_ref().is_some_and(Channel::is_full) {
@@ -257,26 +269,26 @@ impl Engine {
         let is_named = matches!(settings.via(&entry.key.ip), Via::Interface(_));
         let ifindex = if is_named { path.ifindex } else { 0 };
         let packet = std::mem::take(&mut self.packet);
-        let channel = self.channel(kind, settings);
-        let is_in = channel.is_ok_and(|channel| {
+        let pushed = self.channel(kind, settings).map(|channel| {
             let (destination, tos) = (entry.key.ip, entry.manner.tos);
             channel.push((id, sequence), &Packet { destination, ifindex, source, ttl: None, tos, bytes: &packet })
+        });
+        let is_in = pushed.unwrap_or_else(|error| {
+            if !std::mem::replace(&mut self.told[kind as usize], true) {
+                log::warn!(target: super::ROW.name, "{error}");
+            }
+            false
         });
         self.packet = packet;
         if is_in { Ok(()) } else { Err(Cause::NotSent) }
     }
 
-    /// The socket of a kind, opened when it is first needed. That it cannot be is told once.
+    /// The socket of a kind, opened when it is first needed.
     fn channel(&mut self, kind: Kind, settings: &Settings) -> Result<&mut Channel> {
         let at = kind as usize;
         if self.channels[at].is_none() {
             let largest = usize::from(settings.largest());
             let opened = Channel::open(kind, self.identifier, &self.ports, largest, settings.hardware);
-            if let Err(error) = &opened
-                && !std::mem::replace(&mut self.told[at], true)
-            {
-                log::warn!(target: super::ROW.name, "{error}");
-            }
             self.channels[at] = Some(opened?);
             // What ICMP has to say of SYNs comes to the ICMP socket; without it, they are lost by time alone.
             match kind {
@@ -302,28 +314,29 @@ impl Engine {
         packets.errors += refusals.len() as u64;
         for ((id, sequence), cause) in refusals {
             if let Some(entry) = table.get_mut(id) {
-                entry.path = None;
-                entry.target.fail(sequence, None, cause);
+                refused(entry, sequence, cause, &mut self.on_news);
             }
         }
         channel.take_notices(&mut self.back, |whose, passed, stamps| take_stamp(table, whose, passed, stamps));
     }
 
-    /// When to step again at the latest, and whether to step when something comes.
-    fn wakes(&self, state: &mut State, now: Instant) -> (Option<Instant>, bool) {
+    /// When to step again at the latest; decides whether to step when something comes, too.
+    fn wakes(&mut self, state: &mut State, now: Instant) -> Option<Instant> {
         let due = state.table.schedule().next_due();
         let is_soon = due.is_some_and(|due| due.saturating_duration_since(now) <= SOON);
-        (due, !is_soon || self.unstamped || self.on_news.is_some())
+        self.is_prompt = !self.is_flooded && (!is_soon || self.unstamped || self.on_news.is_some());
+        let rest = self.is_flooded.then_some(now + BREATH);
+        due.into_iter().chain(rest).min()
     }
 
-    async fn wait(&mut self, desk: &Desk, (until, is_prompt): (Option<Instant>, bool)) -> Result<()> {
+    async fn wait(&mut self, desk: &Desk, until: Option<Instant>) -> Result<()> {
         let until = until.into_iter().chain(self.paths.settles_at()).min();
         self.alarm.set(until.map(|until| until.saturating_duration_since(Instant::now())));
         // Being woken is all that is told: async-io does not count an event that comes in the very round of its reactor in
         // which it was asked for. Whoever is woken looks at everything anyway.
         let mut is_woken = false;
         poll_fn(|cx| {
-            if std::mem::replace(&mut is_woken, true) || self.register(cx, desk, is_prompt) {
+            if std::mem::replace(&mut is_woken, true) || self.register(cx, desk) {
                 return Poll::Ready(());
             }
             Poll::Pending
@@ -341,12 +354,12 @@ impl Engine {
     }
 
     /// Has the task woken by whatever there may be to do; true if there is something now.
-    fn register(&self, cx: &mut Context<'_>, desk: &Desk, is_prompt: bool) -> bool {
+    fn register(&self, cx: &mut Context<'_>, desk: &Desk) -> bool {
         // Each one is asked, for each is to wake us.
         let mut is_ready = desk.poll(cx, Instant::now()).is_ready();
         is_ready |= self.alarm.poll(cx).is_ready();
         is_ready |= self.paths.poll(cx).is_ready();
-        if is_prompt {
+        if self.is_prompt {
             for channel in self.channels.iter().flatten() {
                 is_ready |= channel.poll_readable(cx).is_ready();
             }
@@ -361,6 +374,15 @@ pub fn settle(entry: &mut Entry, until: Instant, ledger: &mut Ledger, paths: &Pa
     entry.target.expire(until);
     if let Some((path, _)) = entry.path {
         ledger.account(paths.ifname(path.ifindex), entry.target.totals(), &mut entry.accounted);
+    }
+}
+
+/// A probe could not be sent. The path may be another one next time.
+fn refused(entry: &mut Entry, sequence: u16, cause: Cause, on_news: &mut Option<OnNews>) {
+    entry.path = None;
+    entry.target.fail(sequence, None, cause);
+    if let Some(on_news) = on_news {
+        on_news(entry, sequence, News::Failed(cause));
     }
 }
 

@@ -15,7 +15,7 @@ pub mod filter;
 pub mod intake;
 mod ledger;
 mod metrics;
-mod paths;
+pub mod paths;
 mod ports;
 mod random;
 mod report;
@@ -43,7 +43,7 @@ use crate::metrics::Page;
 use crate::sys::caps::Capability;
 use desk::Desk;
 use engine::Engine;
-use settings::{SECTION, Settings};
+use settings::{SECTION, Settings, Via};
 
 pub use report::json;
 
@@ -84,7 +84,15 @@ impl Prober {
         for line in &settings.locked {
             log::warn!(target: ROW.name, "{line}");
         }
-        self.engine = Some(Engine::open(&settings).await?);
+        let engine = Engine::open(&settings).await?;
+        for (option, via) in [("interface4", &settings.via4), ("interface6", &settings.via6)] {
+            if let Via::Interface(name) = via
+                && !engine.paths().has(name)
+            {
+                log::warn!(target: ROW.name, "probe.{option}: there is no interface {name} now; it is used once it is there");
+            }
+        }
+        self.engine = Some(engine);
         self.desk.state().refresh(Instant::now());
         Ok(())
     }

@@ -263,6 +263,29 @@ impl Table {
         }
     }
 
+    /// Gives nobody a turn any more who had this many, and tells whether all had and nothing is waited for.
+    pub fn finish(&mut self, count: u64, now: Instant) -> bool {
+        let ids: Vec<u32> = self.entries.keys().copied().collect();
+        let mut is_done = true;
+        for id in ids {
+            let Some(entry) = self.entries.get_mut(&id) else { continue };
+            if entry.target.begun() < count {
+                is_done = false;
+                continue;
+            }
+            entry.target.expire(now);
+            is_done &= !entry.target.is_waiting();
+            self.schedule.remove(id, now);
+        }
+        is_done
+    }
+
+    /// Decides all probes: what has not been answered by now counts as lost.
+    pub fn decide(&mut self, now: Instant) {
+        let end = now + 2 * self.timeout;
+        self.entries.iter_mut().for_each(|(_, entry)| entry.target.expire(end));
+    }
+
     /// Whether there is room for so many more.
     pub fn has_room_for(&self, more: usize) -> bool {
         self.entries.len() + more <= self.limit

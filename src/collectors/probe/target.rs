@@ -294,6 +294,21 @@ impl Target {
         Some((rtt, clock))
     }
 
+    /// Whether what answered a probe refuses the connection.
+    pub fn is_refused(&self, sequence: u16) -> bool {
+        self.find(sequence).and_then(|(at, _)| self.slots.get(at)).is_some_and(|slot| slot.is_refusal)
+    }
+
+    /// How many probes have been begun.
+    pub fn begun(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether the fate of a probe is not known yet: neither an answer nor an error has come, and it is not too late.
+    pub fn is_waiting(&self) -> bool {
+        self.slots.iter().skip(self.decided).any(|slot| slot.waited.is_none() && slot.cause == Cause::Timeout)
+    }
+
     /// Somebody asked for this target.
     pub fn touch(&mut self, now: Instant) {
         self.accessed = self.accessed.max(now);

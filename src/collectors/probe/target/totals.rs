@@ -62,6 +62,11 @@ impl Clock {
         (Clock::Received, "receive_only"),
         (Clock::Own, "user"),
     ];
+
+    /// The value of its label.
+    pub fn word(self) -> &'static str {
+        Clock::ALL.iter().find(|(clock, _)| *clock == self).map_or("", |(_, word)| word)
+    }
 }
 
 impl Cause {
@@ -88,6 +93,12 @@ impl Cause {
     /// The value of its label.
     pub fn word(self) -> &'static str {
         Cause::ALL.iter().find(|(cause, _)| *cause == self).map_or("", |(_, word)| word)
+    }
+
+    /// Whether the probe did not even leave this machine.
+    pub fn is_local(self) -> bool {
+        use Cause::{InterfaceDown, NoAddress, NoBuffer, NoRoute, NotPermitted, NotSent, TooLong};
+        matches!(self, NoRoute | NotPermitted | NoBuffer | InterfaceDown | NoAddress | TooLong | NotSent)
     }
 
     /// Why sending failed, by the number of the error (errno).
