@@ -10,6 +10,9 @@ use crate::harness::{Daemon, Setup, exposition, http};
 use crate::lab::Lab;
 use crate::lab::responder::Responder;
 
+/// Query, headers, and why it is refused.
+type Case = (String, Vec<(&'static str, &'static str)>, String);
+
 /// Who is probed how, as far as requests decide it.
 fn state(lab: &Lab, daemon: &Daemon) -> String {
     debug(
@@ -38,7 +41,7 @@ fn a_bad_request_is_told_why_and_changes_nothing() {
     let missing = "target parameter missing, expected an address or a host name";
     let port = |text: &str| format!("tcp_port '{text}' is not a TCP port, expected 1 to 65535");
     let limit = |text: &str| format!("x-target-limit '{text}': expected a whole number");
-    let cases: Vec<(String, Vec<(&str, &str)>, String)> = vec![
+    let cases: Vec<Case> = vec![
         (String::new(), vec![], missing.into()),
         ("ip_version=4".into(), vec![], missing.into()),
         ("tcp_port=80".into(), vec![], missing.into()),

@@ -4,7 +4,6 @@
 //! the daemon gets. So no stamped round trip is longer than tcpdump's, and none is shorter than the delay on record.
 
 use std::fs;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::figures::Who;
@@ -104,9 +103,4 @@ fn packet(line: &str, who: Who) -> Option<(u32, bool)> {
 fn nanoseconds(text: &str) -> Option<u64> {
     let (seconds, nanos) = text.split_once('.').filter(|(_, nanos)| nanos.len() == 9)?;
     Some(seconds.parse::<u64>().ok()? * 1_000_000_000 + nanos.parse::<u64>().ok()?)
-}
-
-/// Whether an address is in a line of tcpdump's as the sender.
-pub fn is_from(line: &str, ip: IpAddr) -> bool {
-    line.contains(&format!(" {ip} > ")) || line.contains(&format!(" {ip}."))
 }

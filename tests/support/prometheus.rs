@@ -19,6 +19,7 @@ pub struct Prometheus<'a> {
 
 impl<'a> Prometheus<'a> {
     /// Starts it on port 9090 of `node`, with its data below `dir`; each job has a target (`127.0.0.1:9999`) and a path.
+    #[allow(dead_code, reason = "one user of this has a whole configuration instead")]
     pub fn start(node: &'a Node, dir: &Path, jobs: &[(&str, &str, &str)]) -> Self {
         let job = |(job, target, path): &(&str, &str, &str)| {
             format!("- job_name: {job}\n  metrics_path: {path}\n  static_configs:\n  - targets: ['{target}']\n")
