@@ -131,7 +131,6 @@ fn a_killed_daemon_leaves_nothing_that_hinders_the_next_one() {
         // Answers to probes of the one before are under way.
         daemon = setup.start();
     }
-    far.settled();
     for who in all {
         let name = who.series("packets_recv_total", "");
         let page = asked_until(&daemon, &who.query(), "answers", |page| page[&name] >= 10.0);

@@ -1,7 +1,6 @@
 //! One raw socket with its batches: probes out, what the kernel says of them, and answers in. Which packet is whose is
 //! known by the number that the kernel gives it, so that a stamp finds its probe.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
@@ -13,6 +12,7 @@ use async_io::Async;
 use super::ROW;
 use super::codec::stamps::{Abi, Control, Notice, Stamps};
 use super::filter;
+use super::numbers::{Numbers, Whose};
 use super::ports::Ports;
 use super::target::Passed;
 use crate::error::{Error, Result};
@@ -23,17 +23,10 @@ use crate::sys::timestamps::{Timestamps, Wanted};
 
 /// Packets sent or received by one system call.
 pub const BATCH: usize = 64;
-/// Most packets whose stamps are waited for.
-const MOST_SENT: usize = 4096;
 /// Room for answers and stamps that wait to be read, as the kernel counts: of 1,000 probes and more.
 const RECEIVE_BYTES: libc::c_int = 2 << 20;
 /// Most packets taken in at a time; what is left comes with the next step, and what has no room is counted.
 const MOST_AT_ONCE: usize = 16 * BATCH;
-
-/// Whose probe a packet is: number of the target, and sequence.
-pub type Whose = (u32, u16);
-/// A number of a target that none has: they count from 0.
-const NOBODY: Whose = (u32::MAX, 0);
 
 /// See the module.
 pub struct Channel {
@@ -45,15 +38,7 @@ pub struct Channel {
     out: SendBatch,
     /// Whose the packets in the batch are.
     batch: Vec<Whose>,
-    /// Whose the packets are that were sent, and the number of the first.
-    sent: VecDeque<Whose>,
-    first: u32,
-    /// How many of these are not stamped yet.
-    unstamped: usize,
-    /// Whether the number of the next packet is not known.
-    is_unsure: bool,
-    /// The packet that was sent then, until its number is known.
-    unplaced: Option<Whose>,
+    numbers: Numbers,
     /// The kernel's count of packets there was no room for.
     overflows: u32,
 }
@@ -91,11 +76,7 @@ impl Channel {
             timestamps,
             out: SendBatch::new(BATCH, bytes),
             batch: Vec::with_capacity(BATCH),
-            sent: VecDeque::new(),
-            first: 0,
-            unstamped: 0,
-            is_unsure: false,
-            unplaced: None,
+            numbers: Numbers::default(),
             overflows: 0,
         })
     }
@@ -123,39 +104,35 @@ impl Channel {
     ) -> usize {
         let (mut from, mut refusals) = (0, 0);
         while !self.out.is_empty() {
-            if self.is_unsure {
+            let is_unsure = self.numbers.is_unsure();
+            if is_unsure {
                 self.take_notices(back, &mut passed);
             }
-            let most = if self.is_unsure { 1 } else { BATCH };
+            let most = if is_unsure { 1 } else { BATCH };
             let outcome = self.out.send_up_to(most, &self.socket);
             let end = match &outcome {
                 Sent::Refused { index, .. } => *index,
                 Sent::All | Sent::Stopped => self.out.done(),
             };
-            let sent = self.batch.get(from..end).unwrap_or_default();
-            if self.is_unsure {
-                self.unplaced = sent.first().copied();
+            self.numbers.sent(self.batch.get(from..end).unwrap_or_default());
+            if is_unsure {
                 self.take_notices(back, &mut passed);
-                self.unplaced = None;
-            } else {
-                self.sent.extend(sent);
-                self.unstamped += sent.len();
+                self.numbers.give_up();
             }
-            self.trim();
             let was_short = end - from < most;
             from = end;
             match outcome {
                 Sent::All => break,
                 Sent::Stopped if !was_short => {}
                 // It has tried one more, and it may go out when it is tried again.
-                Sent::Stopped => self.lose_count(back, &mut passed),
+                Sent::Stopped => self.count_anew(back, &mut passed),
                 Sent::Refused { index, error } => {
                     refusals += 1;
                     from = index + 1;
                     if let Some(whose) = self.batch.get(index) {
                         refused(*whose, &error);
                     }
-                    self.lose_count(back, &mut passed);
+                    self.count_anew(back, &mut passed);
                 }
             }
         }
@@ -165,51 +142,20 @@ impl Channel {
         count
     }
 
-    /// A packet was refused. Whether it has used up a number depends on where in the kernel that was, so nobody knows what
-    /// number the next one has. If nothing is under way, numbers begin anew; otherwise stamps that are yet to come would
-    /// be taken for those of others, and the next packet is asked instead: the kernel tells its number when it queues it.
-    fn lose_count(&mut self, back: &mut ReceiveBatch, passed: impl FnMut(Whose, Passed, &Stamps)) {
+    /// A packet was refused, after which its numbers are in doubt.
+    fn count_anew(&mut self, back: &mut ReceiveBatch, passed: impl FnMut(Whose, Passed, &Stamps)) {
         self.take_notices(back, passed);
-        self.is_unsure = self.timestamps.is_some() && (self.is_unsure || self.unstamped > 0);
-        if !self.is_unsure {
-            self.restart();
-        }
-    }
-
-    /// Numbers packets from 0 again.
-    fn restart(&mut self) {
-        self.sent.clear();
-        (self.first, self.unstamped) = (0, 0);
-        if let Some(Err(error)) = self.timestamps.map(|timestamps| timestamps.restart_numbers(&self.socket)) {
+        let Some(timestamps) = self.timestamps.filter(|_| self.numbers.refused()) else { return };
+        self.numbers.restart();
+        if let Err(error) = timestamps.restart_numbers(&self.socket) {
             log::debug!(target: ROW.name, "cannot number packets anew: {error}");
             self.timestamps = None;
         }
     }
 
-    /// A packet whose number was not known has this one; those between are nobody's.
-    fn place(&mut self, whose: Whose, number: u32) {
-        let at = number.wrapping_sub(self.first) as usize;
-        if at > 2 * MOST_SENT {
-            self.sent.clear();
-            (self.first, self.unstamped) = (number, 0);
-        } else {
-            self.sent.resize(at, NOBODY);
-        }
-        self.sent.push_back(whose);
-        self.unstamped += 1;
-        self.is_unsure = false;
-    }
-
-    fn trim(&mut self) {
-        while self.sent.len() > MOST_SENT {
-            self.sent.pop_front();
-            self.first = self.first.wrapping_add(1);
-        }
-    }
-
     /// Whether packets were sent whose stamps have not come.
     pub fn awaits_stamps(&self) -> bool {
-        self.unstamped > 0 || self.is_unsure
+        self.timestamps.is_some() && self.numbers.awaits_stamps()
     }
 
     /// Takes in what the kernel has to say of packets that were sent: `passed` is told of their stamps.
@@ -224,18 +170,8 @@ impl Channel {
                     // What ICMP says of packets comes to the ICMP sockets, too, and there with what it quotes.
                     _ => continue,
                 };
-                // Numbers only grow: one beyond all that are known is that of the latest packet.
-                let at = number.wrapping_sub(self.first) as usize;
-                if where_to == Passed::Queued
-                    && (self.sent.len()..1 << 31).contains(&at)
-                    && let Some(whose) = self.unplaced.take()
-                {
-                    self.place(whose, number);
-                }
-                let whose = self.sent.get(number.wrapping_sub(self.first) as usize);
-                if let Some(whose) = whose.filter(|whose| **whose != NOBODY) {
-                    passed(*whose, where_to, &control.stamps);
-                    self.unstamped = self.unstamped.saturating_sub(usize::from(where_to == Passed::Sent));
+                if let Some(whose) = self.numbers.stamped(number, where_to) {
+                    passed(whose, where_to, &control.stamps);
                 }
             }
             if got < BATCH {
