@@ -36,6 +36,7 @@ lint: setup-lint ## formatting, clippy, shellcheck: a warning is an error
 	$(CARGO) fmt --all --check
 	cd bpf && $(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --all-targets --features tls -- -D warnings
 	shellcheck .ci/run .ci/setup $$(git ls-files '*.sh')
 
 # uci-sys links OpenWrt's libuci, which tests/uci.rs builds and runs it with.
@@ -47,6 +48,7 @@ unit: ## tests beside the code, and the examples in its docs
 integration: export RUST_TEST_THREADS ?= 6
 integration: setup-test ## the real program in a lab of network namespaces (root)
 	$(CARGO) test --no-fail-fast --test '*'
+	$(CARGO) test --no-fail-fast --features tls --test freebox
 	@if [ -e bpf/target/rebuilt/differs ]; then \
 		echo "once more on the kernel programs that this machine's other toolchain has made"; \
 		GATEMETER_BPF_OBJECT_DIR=$(CURDIR)/bpf/target/rebuilt $(CARGO) test --no-fail-fast --test kernel --test traffic; \
@@ -56,7 +58,7 @@ system-test: setup-system ## on an emulated machine with Debian 12's Linux 6.1, 
 	CARGO=$(CARGO) SECONDS_SYSTEM=$(SECONDS_SYSTEM) tests/system/run.sh
 
 bench: setup-bench ## what it costs, side by side with its peers where they are installed (root)
-	$(CARGO) bench --bench packet_cost --bench probe_cost --bench scrape --bench clients --bench flows
+	$(CARGO) bench --bench packet_cost --bench probe_cost --bench probe --bench scrape --bench clients --bench flows --bench freebox
 
 bpf: setup-bpf ## build the kernel programs for both byte orders
 	bpf/build.sh

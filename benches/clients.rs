@@ -23,6 +23,8 @@ mod harness;
 mod lab;
 #[path = "../tests/support/net.rs"]
 mod net;
+#[path = "../tests/support/usage.rs"]
+mod usage;
 
 use std::collections::HashMap;
 use std::fs;
@@ -37,6 +39,7 @@ use std::time::{Duration, Instant};
 use harness::{Daemon, Setup, exposition};
 use lab::crowd::{Crowd, Flows};
 use lab::{Lab, frames, process};
+use usage::{cpu_nanoseconds, median, spread, status_kb, task_nanoseconds};
 
 /// Clients of the router in the first part.
 const CLIENTS: u16 = 250;
@@ -334,21 +337,6 @@ fn nft(lab: &Lab, script: &str) {
     process::must(nft, script).unwrap();
 }
 
-fn median(all: &mut [f64]) -> f64 {
-    all.sort_by(f64::total_cmp);
-    all[all.len() / 2]
-}
-
-fn spread(all: &mut [f64]) -> String {
-    all.sort_by(f64::total_cmp);
-    format!("{:.2} [{:.2}, {:.2}]", all[all.len() / 2], all[0], all[all.len() - 1])
-}
-
-fn cpu_nanoseconds(pid: u32) -> u64 {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    tasks.filter_map(Result::ok).map(|task| task_nanoseconds(&task.path())).sum()
-}
-
 /// CPU time of this thread and of the kernel's threads that take over packets.
 fn forwarding_nanoseconds() -> u64 {
     let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok).map(|entry| entry.path());
@@ -358,15 +346,4 @@ fn forwarding_nanoseconds() -> u64 {
     };
     let ksoftirqd: u64 = processes.filter(takes_over).map(|path| task_nanoseconds(&path)).sum();
     ksoftirqd + task_nanoseconds(Path::new("/proc/thread-self"))
-}
-
-fn task_nanoseconds(path: &Path) -> u64 {
-    let text = fs::read_to_string(path.join("schedstat")).unwrap_or_default();
-    text.split(' ').next().and_then(|first| first.parse::<u64>().ok()).unwrap_or(0)
-}
-
-fn status_kb(pid: u32, name: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
 }

@@ -8,6 +8,8 @@
 #![allow(missing_docs)]
 #![allow(clippy::disallowed_methods, reason = "runs tcpdump to compare with")]
 
+#[path = "../tests/support/capture.rs"]
+mod capture;
 #[path = "../tests/lab/mod.rs"]
 mod lab;
 #[path = "../tests/raw_sockets/prober.rs"]
@@ -16,12 +18,11 @@ mod prober;
 mod wire;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::IpAddr;
-use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use capture::{Capture, Key, Times};
 use gatemeter::sys::timestamps::Wanted;
 use lab::{GATEWAY4, GATEWAY6, Lab};
 use prober::Prober;
@@ -87,11 +88,7 @@ fn spent() -> [f64; 2] {
 }
 
 fn agree(lab: &Lab, count: u16, batch: u16, apart: Duration) {
-    let (capture, log) = (lab.dir().join(format!("{batch}-{}", apart.as_micros())), lab.dir().join("tcpdump.log"));
-    let file = capture.to_str().unwrap();
-    let words = ["tcpdump", "-i", "wan", "-U", "-j", "host", "--nano", "-s", "80", "-w", file, "icmp"];
-    let mut tcpdump = lab.router.start(&words, &log);
-    lab::process::poll(prober::LIMIT, || fs::read(&capture).ok().filter(|bytes| bytes.len() >= 24)).unwrap();
+    let capture = Capture::start(lab, &lab.router, "wan");
     let reported = lab.router.enter(|| {
         let to = GATEWAY4.into();
         let mut prober = Prober::echo(true, Wanted::default());
@@ -107,16 +104,16 @@ fn agree(lab: &Lab, count: u16, batch: u16, apart: Duration) {
         let times = (100..).zip(prober.sent.values());
         times.map(|(n, sent)| (n, prober.replies[&n].unwrap() as i64 - *sent as i64)).collect::<BTreeMap<u16, i64>>()
     });
-    let complete = |packets: &BTreeMap<u16, [Option<i64>; 2]>| {
-        reported.keys().all(|n| packets.get(n).is_some_and(|pair| pair.iter().all(Option::is_some)))
+    let by_sequence = |packets: &BTreeMap<Key, Times>| -> BTreeMap<u16, i64> {
+        packets.iter().filter_map(|((.., sequence), times)| Some((*sequence, times.round_trip()?))).collect()
     };
-    let captured = lab::process::poll(prober::LIMIT, || Some(captured(&capture)).filter(complete)).unwrap();
-    tcpdump.signal(libc::SIGTERM);
-    tcpdump.wait(prober::LIMIT);
+    let captured = by_sequence(&capture.finish(|packets| {
+        let found = by_sequence(packets);
+        reported.keys().all(|n| found.contains_key(n))
+    }));
     let mut differences = Vec::new();
     for (n, rtt) in &reported {
-        let [request, reply] = captured[n].map(Option::unwrap);
-        differences.push(rtt - (reply - request));
+        differences.push(rtt - captured[n]);
     }
     differences.sort_unstable();
     let mut rtts: Vec<i64> = reported.into_values().collect();
@@ -124,22 +121,4 @@ fn agree(lab: &Lab, count: u16, batch: u16, apart: Duration) {
     let us = |sorted: &[i64], share: usize| sorted[(sorted.len() - 1) * share / 100] as f64 / 1e3;
     let [least, median, high, most] = [0, 50, 99, 100].map(|share| us(&differences, share));
     println!("{count:5}  {batch:5}  {apart:?}  {least:.3}  {median:.3}  {high:.3}  {most:.3}  {:.3}", us(&rtts, 50));
-}
-
-/// Times of request and reply by sequence number, in nanoseconds, from a capture file of native byte order.
-fn captured(path: &Path) -> BTreeMap<u16, [Option<i64>; 2]> {
-    let (bytes, mut found) = (fs::read(path).unwrap(), BTreeMap::new());
-    assert_eq!(bytes[..4], 0xa1b2_3c4du32.to_ne_bytes(), "a capture with nanoseconds");
-    let mut rest = &bytes[24..];
-    let word = |bytes: &[u8], at: usize| i64::from(u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap()));
-    while rest.len() >= 16 {
-        let length = word(rest, 8) as usize;
-        let Some(frame) = rest.get(16..16 + length) else { break };
-        let icmp = &frame[14 + 20..];
-        let sequence = u16::from_be_bytes([icmp[6], icmp[7]]);
-        let time = word(rest, 0) * 1_000_000_000 + word(rest, 4);
-        found.entry(sequence).or_insert([None; 2])[usize::from(icmp[0] == 0)] = Some(time);
-        rest = &rest[16 + length..];
-    }
-    found
 }

@@ -17,6 +17,8 @@
 mod harness;
 #[path = "../tests/lab/mod.rs"]
 mod lab;
+#[path = "../tests/support/usage.rs"]
+mod usage;
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -24,6 +26,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use harness::{Setup, http};
 use lab::Lab;
 use lab::process::Background;
+use usage::{cpu_nanoseconds, status_kb};
 
 const SCRAPES: u32 = 200;
 const ROUNDS: usize = 5;
@@ -89,20 +92,5 @@ fn measure(lab: &Lab, name: &str, pid: u32, port: u16) {
         .collect();
     rounds.sort_unstable();
     let spread = format!("{} [{}, {}]", rounds[ROUNDS / 2], rounds[0], rounds[ROUNDS - 1]);
-    println!("{name:<34} {length:>9} {spread:>24} {:>12}", resident_kb(pid));
-}
-
-fn cpu_nanoseconds(pid: u32) -> u64 {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let of_task = |task: fs::DirEntry| {
-        let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-        text.split(' ').next().and_then(|first| first.parse::<u64>().ok()).unwrap_or(0)
-    };
-    tasks.filter_map(Result::ok).map(of_task).sum()
-}
-
-fn resident_kb(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
+    println!("{name:<34} {length:>9} {spread:>24} {:>12}", status_kb(pid, "VmRSS:"));
 }

@@ -1,5 +1,7 @@
 //! A home network on this machine, measured by the real daemon on its router: `make demo`.
 //!
+//! The operator's box on the WAN side is a simulated Freebox, which the daemon logs in to and reads.
+//!
 //! Four LAN hosts talk to a server on the internet at their own rates, over IPv4 and IPv6, TCP and UDP. Every two seconds
 //! tables show what the daemon's /metrics says: bytes and packets, then rates, connections and who is there, then loss and
 //! latency of the paths to the provider's gateway and to the server, of whose answers one in ten is dropped. At the end
@@ -28,6 +30,7 @@ use std::time::{Duration, Instant};
 
 use harness::{Daemon, Samples, Setup, exposition};
 use lab::firewall::Firewall;
+use lab::freebox::{self, Freebox};
 use lab::powerline::{self, Model, Segment};
 use lab::traffic::{Sent, TcpPair, UdpPair};
 use lab::{Counters, Lab, Node};
@@ -103,6 +106,9 @@ fn show(length: Duration) -> Result<(), String> {
         node.set_offloads("eth0", &[("tso", false), ("gso", false), ("gro", false)]);
     }
     let powerline = lab.powerline(Model::home());
+    freebox::grow(true);
+    let freebox = Freebox::start(&lab.internet, freebox::Model::Fibre);
+    let endpoint = format!("freebox.endpoint={}", lab.internet.v4);
     let setup = Setup::new(&lab).uci("dhcp", &static_leases(&lab)).flags(&[
         "-e",
         "-p",
@@ -116,7 +122,7 @@ fn show(length: Duration) -> Result<(), String> {
         "--textfile",
         TEXTFILE,
         "--collectors",
-        "traffic,clients,probe,homeplug",
+        "traffic,clients,probe,homeplug,freebox",
         "-o",
         "homeplug.interface=plc0",
         "-o",
@@ -143,14 +149,28 @@ fn show(length: Duration) -> Result<(), String> {
         "target.name=web",
         "-o",
         "target.tcp_port=80",
+        "-o",
+        &endpoint,
+        "-o",
+        "freebox.interval=1",
+        "-o",
+        "freebox.status=all",
+        "-o",
+        "freebox.tls=off",
     ]);
     lose_one_in_ten(&lab);
+    register(&setup)?;
     println!("Starting on the router:\n  {}\n", setup.shown());
     go_on()?;
     let mut daemon = setup.start();
     let outcome = measure(&lab, &daemon, length).and_then(|()| show_powerline(&setup, &daemon, &powerline));
     // A clean stop, so that the text file goes away also after Ctrl-C.
     let status = daemon.stop();
+    println!(
+        "\nThe Freebox was asked {} times in {} session(s)",
+        freebox.requests().len(),
+        freebox.count("login/session")
+    );
     if !status.success() {
         eprintln!("{}", setup.report());
         return outcome.and(Err(format!("the daemon stopped with {status}")));
@@ -158,8 +178,16 @@ fn show(length: Duration) -> Result<(), String> {
     outcome
 }
 
+/// Registers the daemon at the box, whose owner agrees at once.
+fn register(setup: &Setup<'_>) -> Result<(), String> {
+    let output = setup.run(&["freebox", "register"]);
+    println!("gatemeter freebox register");
+    print_lines(&output.stdout, usize::MAX, |_| true);
+    if output.status.success() { Ok(()) } else { Err(format!("it could not be registered: {}", output.stderr)) }
+}
+
 fn measure(lab: &Lab, daemon: &Daemon, length: Duration) -> Result<(), String> {
-    for collector in ["traffic", "clients", "probe", "homeplug"] {
+    for collector in ["traffic", "clients", "probe", "homeplug", "freebox"] {
         daemon.wait_for(&format!("gatemeter_collector_up{{collector=\"{collector}\"}}"), 1.0);
     }
     let before: Vec<Counters> = lab.lan.iter().map(|host| host.counters("eth0")).collect();
@@ -187,6 +215,7 @@ fn run_traffic(lab: &Lab, daemon: &Daemon, length: Duration) -> Result<Vec<Optio
             print_table(start.elapsed(), &metrics);
             print_clients(&metrics);
             print_paths(&metrics);
+            print_freebox(&metrics);
             if start.elapsed() >= length {
                 break Ok(());
             }
@@ -317,6 +346,21 @@ fn print_table(elapsed: Duration, metrics: &Samples) {
         println!("  {:<12} {:<20} {down:>12} {down_packets:>9} {up:>12} {up_packets:>9}", row.hostname, row.ip);
     }
     println!();
+}
+
+/// The line as the box has it.
+fn print_freebox(metrics: &Samples) {
+    let value = |name: &str| metrics.get(name).copied().unwrap_or(0.0);
+    let bytes = |way: &str| value(&format!("freebox_connection_bytes_total{{direction=\"{way}\",media=\"ftth\"}}"));
+    let warmest = metrics.iter().filter(|(series, _)| series.starts_with("freebox_system_temp_celsius{"));
+    println!(
+        "  Freebox: {:.0} bytes down, {:.0} up, {} dBm of light, {:.0} degrees at the warmest, {:.0} series\n",
+        bytes("down"),
+        bytes("up"),
+        value("freebox_connection_ftth_sfp_power_dbm{direction=\"rx\"}"),
+        warmest.map(|(_, degrees)| *degrees).fold(0.0, f64::max),
+        metrics.keys().filter(|series| series.starts_with("freebox_")).count() as f64,
+    );
 }
 
 /// The clients that move something or have a connection.

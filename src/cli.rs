@@ -90,6 +90,8 @@ pub enum Command {
     Ping(Ping),
     /// The powerline network as a table.
     Homeplug(Homeplug),
+    /// Registers at the operator's box.
+    Freebox(Freebox),
 }
 
 /// Probe targets by ICMP echo or TCP SYN and print each round trip, with whose timestamps measured it.
@@ -113,7 +115,7 @@ pub struct Ping {
 #[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
 #[argh(subcommand, name = "once", help_triggers("-h", "--help"))]
 pub struct Once {
-    /// prometheus (default) or openmetrics
+    /// prometheus (default), openmetrics, influxdb or graphite
     #[argh(option, short = 'f', default = "String::from(\"prometheus\")", arg_name = "format")]
     pub format: String,
 
@@ -136,6 +138,35 @@ pub struct Clean {}
 #[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
 #[argh(subcommand, name = "homeplug", help_triggers("-h", "--help"))]
 pub struct Homeplug {}
+
+/// Ask the Freebox for the token that the freebox collector needs, or see what became of it.
+#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[argh(subcommand, name = "freebox", help_triggers("-h", "--help"))]
+pub struct Freebox {
+    /// what to do
+    #[argh(subcommand)]
+    pub command: FreeboxCommand,
+}
+
+/// What to do with the registration.
+#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[argh(subcommand)]
+pub enum FreeboxCommand {
+    /// Asks for a token.
+    Register(Register),
+    /// Tells what became of it.
+    Status(Status),
+}
+
+/// Ask the box for a token and wait until it is granted on its display.
+#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[argh(subcommand, name = "register", help_triggers("-h", "--help"))]
+pub struct Register {}
+
+/// Show the registration, whether the box still grants it, and the rights that go with it.
+#[derive(FromArgs, Debug, Clone, PartialEq, Eq)]
+#[argh(subcommand, name = "status", help_triggers("-h", "--help"))]
+pub struct Status {}
 
 /// What the command line asks for.
 #[derive(Debug)]

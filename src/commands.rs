@@ -8,7 +8,8 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::cli::{Args, Once};
+use crate::cli::{Args, FreeboxCommand, Once};
+use crate::collectors::freebox::register;
 use crate::collectors::{self, ALL, Collector, Finding, Row, SECTIONS, Verdict};
 use crate::config::Config;
 use crate::config::daemon::Settings;
@@ -19,17 +20,22 @@ use crate::logger::{self, DAEMON};
 use crate::metrics::Page;
 use crate::metrics::store::Store;
 use crate::outputs::http::{self, Server};
+use crate::outputs::lines::Lines;
 use crate::outputs::prometheus::Dialect;
-use crate::supervisor::{SHORTEST_DEADLINE, Shared, Status, guard};
+use crate::supervisor::{self, SHORTEST_DEADLINE, Shared, Status, guard};
+use crate::sys::alarm;
 
 /// One collection to stdout. What could be collected is printed even if something else failed, which is logged and
 /// makes this false.
 pub fn once(args: &Args, once: &Once) -> Result<bool> {
-    let dialect = match once.format.as_str() {
-        "prometheus" => Dialect::Text,
-        "openmetrics" => Dialect::OpenMetrics,
+    let format = match once.format.as_str() {
+        "prometheus" => Format::Exposition(Dialect::Text),
+        "openmetrics" => Format::Exposition(Dialect::OpenMetrics),
+        "influxdb" => Format::Lines(Lines::Influx),
+        "graphite" => Format::Lines(Lines::Graphite(0)),
         other => {
-            return Err(Error::invalid("-f", format!("'{other}' is not a format, expected prometheus or openmetrics")));
+            let expected = "expected prometheus, openmetrics, influxdb or graphite";
+            return Err(Error::invalid("-f", format!("'{other}' is not a format, {expected}")));
         }
     };
     let named: Vec<&str> = once.collectors.iter().map(String::as_str).collect();
@@ -46,7 +52,7 @@ pub fn once(args: &Args, once: &Once) -> Result<bool> {
     let shared = Rc::new(Shared { store, changed: Box::new(|| {}), desk: RefCell::default() });
     for (row, status) in rows.iter().zip(&statuses) {
         let begun = Instant::now();
-        let done = smol::block_on(guard("collect once", SHORTEST_DEADLINE, || collect(row, &config)));
+        let done = alarm::block_on(guard("collect once", SHORTEST_DEADLINE, || collect(row, &config, format)));
         match done.and_then(|page| page) {
             Ok(mut page) => {
                 shared.store.publish(row.name, &mut page);
@@ -62,16 +68,32 @@ pub fn once(args: &Args, once: &Once) -> Result<bool> {
         status.tried.set(true);
     }
     let all_up = statuses.iter().all(|status| status.up.get());
-    print(&Pages::new(shared, statuses).whole(dialect, Reader::File, None))?;
+    let pages = Pages::new(shared, statuses);
+    print(&match format {
+        Format::Exposition(dialect) => pages.whole(dialect, Reader::File, None),
+        Format::Lines(Lines::Graphite(_)) => pages.lines(Lines::Graphite(crate::sys::clock::unix_now() as u64)),
+        Format::Lines(lines) => pages.lines(lines),
+    })?;
     Ok(all_up)
 }
 
-async fn collect(row: &Row, config: &Config) -> Result<Page> {
+/// How figures are printed.
+#[derive(Debug, Clone, Copy)]
+enum Format {
+    Exposition(Dialect),
+    Lines(Lines),
+}
+
+async fn collect(row: &Row, config: &Config, format: Format) -> Result<Page> {
     let mut collector: Box<dyn Collector> = (row.build)(config)?;
     collector.open_once().await?;
-    let mut page = Page::new();
-    collector.collect(&mut page).await?;
-    Ok(page)
+    let mut page = match format {
+        Format::Exposition(_) => Page::new(),
+        Format::Lines(_) => Page::with_points(),
+    };
+    let collected = collector.collect(&mut page).await;
+    supervisor::close(collector.as_mut()).await;
+    collected.map(|()| page)
 }
 
 /// Prints what will run, on what, and what this system lacks for it; false if something is broken.
@@ -180,6 +202,17 @@ pub fn homeplug(args: &Args) -> Result<()> {
     // What the file has wrong about other things is told as it is by every command.
     Settings::read(&config)?;
     print(&collectors::homeplug::show(&config)?)
+}
+
+/// Asks the box for a token, or tells what became of it; false if the token cannot be used.
+pub fn freebox(args: &Args, command: &FreeboxCommand) -> Result<bool> {
+    let config = Config::load(args, SECTIONS)?;
+    let settings = Settings::read(&config)?;
+    logger::install(settings.log_format, settings.log_level.min(log::LevelFilter::Warn));
+    match command {
+        FreeboxCommand::Register(_) => register::register(&config, &mut print).map(|()| true),
+        FreeboxCommand::Status(_) => register::status(&config, &mut print),
+    }
 }
 
 /// Prints to stdout.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// What is written is for everyone to read, whatever the umask says.
+/// What is written is for everyone to read unless it is private, whatever the umask says.
 const MODE: u32 = 0o644;
 
 /// How many entries of a directory are looked at for leftovers; /tmp may be large.
@@ -28,6 +28,7 @@ pub struct WholeFile {
     /// What it holds, in words for errors.
     what: &'static str,
     keep: Keep,
+    mode: u32,
     /// Start of the names of our temporary files: hidden, and never ending in `.prom`.
     prefix: String,
     dir: PathBuf,
@@ -75,9 +76,16 @@ impl WholeFile {
             Some(dir) if !dir.as_os_str().is_empty() => dir.to_path_buf(),
             _ => PathBuf::from("."),
         };
-        let file = WholeFile { path, what, keep, prefix, dir };
+        let file = WholeFile { path, what, keep, mode: MODE, prefix, dir };
         file.remove_leftovers();
         Ok(file)
+    }
+
+    /// Lets nobody but our user read it, at no moment.
+    #[must_use]
+    pub fn private(mut self) -> Self {
+        self.mode = 0o600;
+        self
     }
 
     /// The target.
@@ -98,7 +106,7 @@ impl WholeFile {
     pub fn replace(&self, bytes: &[u8]) -> Result<Identity> {
         self.check_target()?;
         let (mut file, temporary) = self.create_temporary()?;
-        let identity = fill(&mut file, bytes, self.keep).map_err(|source| self.explain(source))?;
+        let identity = fill(&mut file, bytes, self.keep, self.mode).map_err(|source| self.explain(source))?;
         fs::rename(&temporary.path, &self.path).map_err(|source| self.explain(source))?;
         temporary.keep();
         Ok(identity)
@@ -249,10 +257,10 @@ impl Drop for Temporary {
     }
 }
 
-/// Writes the bytes and opens the file to readers.
-fn fill(file: &mut File, bytes: &[u8], keep: Keep) -> io::Result<Identity> {
+/// Writes the bytes and opens the file to those who may read it.
+fn fill(file: &mut File, bytes: &[u8], keep: Keep, mode: u32) -> io::Result<Identity> {
     file.write_all(bytes)?;
-    file.set_permissions(Permissions::from_mode(MODE))?;
+    file.set_permissions(Permissions::from_mode(mode))?;
     if keep == Keep::Lasting {
         file.sync_all()?;
     }

@@ -42,6 +42,7 @@ fn run(args: &Args) -> Result<bool> {
         Some(Command::Clean(_)) => commands::clean(args).map(|()| true),
         Some(Command::Ping(ping)) => commands::ping::ping(args, ping),
         Some(Command::Homeplug(_)) => commands::homeplug(args).map(|()| true),
+        Some(Command::Freebox(freebox)) => commands::freebox(args, &freebox.command),
     }
 }
 

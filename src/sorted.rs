@@ -54,6 +54,11 @@ impl<K: Ord, V> Sorted<K, V> {
         self.0.retain(|(key, value)| keep(key, value));
     }
 
+    /// Takes all entries out; their values, in order.
+    pub fn drain(&mut self) -> Vec<V> {
+        std::mem::take(&mut self.0).into_iter().map(|(_, value)| value).collect()
+    }
+
     /// The entries, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.0.iter().map(|(key, value)| (key, value))

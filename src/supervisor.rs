@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use async_io::Timer;
 use smol::channel::Receiver;
-use smol::future::{self, FutureExt};
+use smol::future::FutureExt;
 
 use crate::collectors::probe::desk::Desk;
 use crate::collectors::{Collector, Reload, Row};
@@ -28,6 +28,8 @@ pub const SHORTEST_DEADLINE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause before a failed collector is tried again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Longest time a collector that is stopped may take leave.
+const FAREWELL: Duration = Duration::from_millis(400);
 /// After so many intervals without success a collector's figures leave the snapshot.
 const STALE_INTERVALS: u32 = 3;
 
@@ -102,7 +104,8 @@ impl Drop for Door<'_> {
     }
 }
 
-/// Runs one collector until it is dropped. New configurations arrive on `reloads`.
+/// Runs one collector until it is dropped, or until the other end of `reloads`, where new configurations come from, is:
+/// then it is closed in order.
 pub async fn run(
     row: &'static Row,
     mut config: Rc<Config>,
@@ -115,7 +118,11 @@ pub async fn run(
     let mut pause = FIRST_PAUSE;
     loop {
         let begun = Instant::now();
-        if let End::Failed(error) = task.live(&mut config, &reloads).await {
+        let end = task.live(&mut config, &reloads).await;
+        if let End::Stopped = end {
+            return;
+        }
+        if let End::Failed(error) = end {
             // One that ran for long was well; its next failures start with short pauses again.
             if begun.elapsed() > LONGEST_PAUSE {
                 pause = FIRST_PAUSE;
@@ -123,6 +130,8 @@ pub async fn run(
             task.failed(&error);
             if let Some(new) = task.rest(pause, &reloads).await {
                 config = new;
+            } else if reloads.is_closed() {
+                return;
             }
             pause = LONGEST_PAUSE.min(pause * 2);
         }
@@ -133,6 +142,7 @@ pub async fn run(
 enum End {
     Failed(Error),
     Rebuild,
+    Stopped,
 }
 
 /// What woke a waiting collector.
@@ -140,6 +150,7 @@ enum Wake {
     Due,
     Broken(Error),
     Reload(Rc<Config>),
+    Stop,
 }
 
 struct Task {
@@ -187,11 +198,18 @@ impl Task {
             match self.wait(due, collector.as_mut(), reloads).await {
                 Wake::Due => {}
                 Wake::Broken(error) => return End::Failed(error),
+                Wake::Stop => {
+                    close(collector.as_mut()).await;
+                    return End::Stopped;
+                }
                 Wake::Reload(new) => {
                     *config = new;
                     match collector.reconfigure(config) {
                         Ok(Reload::Done) => {}
-                        Ok(Reload::Rebuild) => return End::Rebuild,
+                        Ok(Reload::Rebuild) => {
+                            close(collector.as_mut()).await;
+                            return End::Rebuild;
+                        }
                         Err(error) => return End::Failed(error),
                     }
                     self.interval = collector.interval();
@@ -215,7 +233,7 @@ impl Task {
         let reload = async {
             match reloads.recv().await {
                 Ok(config) => Wake::Reload(config),
-                Err(_) => future::pending().await,
+                Err(_) => Wake::Stop,
             }
         };
         timer.or(reload).or(between).await
@@ -231,17 +249,12 @@ impl Task {
                 Timer::at(until).await;
                 None
             };
-            let reload = async {
-                match reloads.recv().await {
-                    Ok(config) => Some(config),
-                    Err(_) => future::pending().await,
-                }
-            };
+            let reload = async { reloads.recv().await.ok() };
             if let Some(config) = timer.or(reload).await {
                 return Some(config);
             }
             self.withdraw_if_stale();
-            if retry <= Instant::now() {
+            if retry <= Instant::now() || reloads.is_closed() {
                 return None;
             }
         }
@@ -309,6 +322,19 @@ where
         Err(Error::failed(what, format!("not done after {} s", deadline.as_secs())))
     };
     work.or(timeout).await
+}
+
+/// Lets a collector take leave, for as long as a stop may take.
+pub async fn close(collector: &mut dyn Collector) {
+    // There is nobody left to be told of a failure.
+    let _ = guard("close", FAREWELL, || {
+        let closed = collector.close();
+        async move {
+            closed.await;
+            Ok(())
+        }
+    })
+    .await;
 }
 
 fn panicked(what: &str, panic: &(dyn std::any::Any + Send)) -> Error {

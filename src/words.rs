@@ -1,4 +1,4 @@
-//! Words of users and for users: what a misspelt word was meant to be, and text that stays on its line.
+//! Words of users and for users: what a misspelt word was meant to be, text that stays on its line, and text in quotes.
 
 /// ", did you mean 'x'?" for the nearest known word, if one is near enough to be meant.
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
@@ -25,6 +25,23 @@ pub fn one_line(text: &str) -> String {
     out
 }
 
+/// A JSON string, which logfmt readers take as well (RFC 8259 section 7).
+pub fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            control if control.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(control))),
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+    out
+}
+
 /// Levenshtein distance: how many letters differ.
 fn edits(a: &str, b: &str) -> usize {
     // A word from a file may be megabytes long; one that long is near to nothing we know.
@@ -47,23 +64,6 @@ fn edits(a: &str, b: &str) -> usize {
         }
     }
     row.last().copied().unwrap_or(usize::MAX)
-}
-
-/// A JSON string, which logfmt readers take as well (RFC 8259 section 7).
-pub fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            control if control.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(control))),
-            other => out.push(other),
-        }
-    }
-    out.push('"');
-    out
 }
 
 #[cfg(test)]

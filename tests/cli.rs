@@ -138,7 +138,10 @@ fn a_word_that_is_not_understood_ends_with_2_and_a_hint() {
         answers(&bare(&lab, words), 2, &format!("{line}{hint}"));
     }
     for (words, line) in [
-        (&["once", "-f", "xml"][..], "-f: 'xml' is not a format, expected prometheus or openmetrics"),
+        (
+            &["once", "-f", "xml"][..],
+            "-f: 'xml' is not a format, expected prometheus, openmetrics, influxdb or graphite",
+        ),
         (&["once", "wifi"], "once: there is no collector 'wifi', expected COLLECTORS"),
     ] {
         answers(&Setup::new(&lab).run(words), 2, &line.replace("COLLECTORS", &collectors()));

@@ -7,6 +7,10 @@ use std::fs;
 use std::path::Path;
 
 use gatemeter::collectors::clients::flows::proc;
+use gatemeter::collectors::freebox::groups::{self, Context, Replies};
+use gatemeter::collectors::freebox::http::Reader;
+use gatemeter::collectors::freebox::json::Doc;
+use gatemeter::collectors::freebox::table::{write_families, write_points};
 use gatemeter::collectors::homeplug::codec::{self as powerline, BROADCAST, LOCAL, Question};
 use gatemeter::collectors::homeplug::told;
 use gatemeter::collectors::homeplug::walk::{Rules, Walk};
@@ -15,6 +19,7 @@ use gatemeter::collectors::probe::codec::{icmp, tcp};
 use gatemeter::collectors::traffic::codec;
 use gatemeter::config::uci;
 use gatemeter::lan::Interfaces;
+use gatemeter::metrics::Page;
 use gatemeter::names::cache::{self, Cache};
 use gatemeter::names::dns::forward::{self, Family};
 use gatemeter::names::{HostName, dns, leases};
@@ -180,4 +185,35 @@ fn powerline_frames_are_read_or_refused() {
         }
     };
     assert!(replay("homeplug", decode) > 12);
+}
+
+#[test]
+fn json_is_read_or_refused() {
+    let decode = |bytes: &[u8]| {
+        if let Ok(doc) = Doc::parse(bytes.to_vec()) {
+            let root = doc.root();
+            let _ = (root.number(), root.truth(), root.at("a.b.1"));
+            root.items()
+                .chain(root.members().map(|(_, node)| node))
+                .for_each(|node| drop((node.text(), node.number())));
+        }
+    };
+    assert!(replay("json", decode) > 7);
+}
+
+#[test]
+fn answers_of_a_box_become_figures_or_are_left_out() {
+    let decode = |bytes: &[u8]| {
+        let mut reader = Reader::default();
+        let _ = reader.push(bytes);
+        let _ = reader.finish();
+        let Some((first, rest)) = bytes.split_first() else { return };
+        let Some(group) = groups::ALL.get(usize::from(*first)) else { return };
+        let replies = Replies(rest.split(|byte| *byte == 0).map(|text| Doc::parse(text.to_vec()).ok()).collect());
+        let (context, mut records, mut page) = (Context::default(), Vec::new(), Page::with_points());
+        (group.records)(&replies, &context, &mut records);
+        write_families(&mut page, group.families, &records, true);
+        write_points(&mut page, group.forms, &records);
+    };
+    assert!(replay("freebox", decode) > groups::ALL.len());
 }

@@ -180,8 +180,14 @@ fn promtool_complains_about_nothing_but_names_that_are_fixed() {
     assert_eq!(complaints(&encoded(Dialect::Text)), known);
 }
 
+/// Names that icmp-exporter fixed, of which promtool has this to say.
+const FIXED: [&str; 2] = [
+    "icmp_probe_samples_count non-histogram and non-summary metrics should not have \"_count\" suffix",
+    "tcp_probe_samples_count non-histogram and non-summary metrics should not have \"_count\" suffix",
+];
+
 #[test]
-fn promtool_has_no_complaint_about_any_family_of_ours() {
+fn promtool_has_no_complaint_about_any_family_of_ours_but_for_names_that_are_fixed() {
     for (name, metrics) in ALL.iter().map(|row| (row.name, row.metrics)).chain([("main", self_metrics::ALL)]) {
         let mut page = Page::new();
         for desc in metrics {
@@ -192,6 +198,8 @@ fn promtool_has_no_complaint_about_any_family_of_ours() {
         }
         let mut text = String::new();
         encode(&page, Dialect::Text, &mut text);
-        assert_eq!(complaints(&text), BTreeSet::new(), "{name}");
+        let mut complaints = complaints(&text);
+        complaints.retain(|line| !FIXED.contains(&line.as_str()));
+        assert_eq!(complaints, BTreeSet::new(), "{name}");
     }
 }

@@ -7,6 +7,7 @@ mod lab;
 
 use std::fs;
 
+use gatemeter::collectors::ALL;
 use harness::{Confine, Samples, Setup, exposition};
 use lab::traffic::send_udp;
 use lab::{Lab, leftovers, process};
@@ -119,7 +120,8 @@ fn a_failed_collection_of_clients_leaves_the_figures_of_traffic() {
 #[test]
 fn without_a_collector_the_page_is_about_the_program_alone() {
     let lab = Lab::builder().hosts(0).build();
-    let off = ["-o", "traffic.enabled=0", "-o", "clients.enabled=0"];
+    let off: Vec<String> = ALL.iter().map(|row| format!("{}.enabled=0", row.name)).collect();
+    let off: Vec<&str> = off.iter().flat_map(|option| ["-o", option]).collect();
     for flags in [&["--collectors", ""][..], &off] {
         let metrics = figures(&Setup::new(&lab).flags(flags).run(&["once"]));
         assert!(metrics.keys().all(|series| series.starts_with("gatemeter_build_info{")), "{metrics:#?}");

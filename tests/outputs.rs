@@ -346,7 +346,9 @@ fn the_pages_for_people_tell_how_it_is() {
     daemon.wait_for(CLIENTS_UP, 1.0);
     let health = daemon.get("/healthz").unwrap();
     assert_eq!(health.status, 200);
-    assert!(health.text().starts_with("gatemeter is running\ntraffic: up\nclients: up\n"), "{}", health.text());
+    let text = health.text();
+    assert!(text.starts_with("gatemeter is running\ntraffic: up\nclients: up\n"), "{text}");
+    assert!(text.contains("\nfreebox: off\n"), "{text}");
     let front = daemon.get("/").unwrap();
     assert_eq!((front.status, front.header("content-type")), (200, Some("text/html; charset=utf-8")));
     let text = front.text();

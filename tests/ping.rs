@@ -121,7 +121,12 @@ fn what_cannot_be_pinged_is_told_in_one_line() {
         (&[], &["--tcp", "0", "192.0.2.1"], 2, "--tcp: '0' is not a TCP port, expected 1 to 65535"),
         (&[], &["192.0.2.300"], 2, "ping: '192.0.2.300' is neither an address nor a host name"),
         (&[], &[], 2, "ping: nobody to ping, expected addresses or host names"),
-        (&no_server, &["a.example"], 1, "cannot ping a.example: no DNS server answers (asked: 127.0.0.1:9)"),
+        (
+            &no_server,
+            &["a.example"],
+            1,
+            "cannot find the address of a.example: no DNS server answers (asked: 127.0.0.1:9)",
+        ),
     ] {
         let output = Setup::new(&lab).flags(flags).run(&[&["ping"], words].concat());
         let got = (output.status.code(), output.stdout.as_str(), output.stderr.as_str());

@@ -4,6 +4,7 @@
 //! it for its figures when they are due, and deals with its failures.
 
 pub mod clients;
+pub mod freebox;
 pub mod homeplug;
 mod interfaces;
 pub mod probe;
@@ -22,7 +23,7 @@ use crate::sys::caps::Capability;
 use probe::desk::Desk;
 
 /// Every collector, in the order of output.
-pub static ALL: &[Row] = &[traffic::ROW, clients::ROW, probe::ROW, homeplug::ROW];
+pub static ALL: &[Row] = &[traffic::ROW, clients::ROW, probe::ROW, homeplug::ROW, freebox::ROW];
 
 /// What the rest of the program knows of a collector before it runs.
 #[derive(Debug)]
@@ -69,6 +70,11 @@ pub trait Collector {
     /// collection is due and called again after it, so it must keep its state in `self`.
     fn between(&mut self) -> LocalFuture<'_, Error> {
         Box::pin(std::future::pending())
+    }
+
+    /// Takes leave of whoever it has a session with, before it is dropped in order; it is not waited for long.
+    fn close(&mut self) -> LocalFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
     }
 
     /// Takes a new configuration over without losing counts.
@@ -134,6 +140,7 @@ pub static SECTIONS: &[&SectionSpec] = &[
     probe::ROW.section,
     &probe::settings::TARGET_SECTION,
     homeplug::ROW.section,
+    freebox::ROW.section,
 ];
 
 /// The rows that are to run: those named, or those whose section is enabled.

@@ -3,7 +3,6 @@
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
-use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -26,16 +25,14 @@ use crate::config::Config;
 use crate::config::daemon;
 use crate::error::{Error, Result};
 use crate::logger;
-use crate::names::host_name::HostName;
+use crate::names::find;
 use crate::names::lookup::{Families, Lookup, Sources};
-use crate::sys::{caps, signals};
+use crate::sys::{alarm, caps, signals};
 
 /// Time between two probes of a target.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How often it is looked whether all is done.
 const LOOK: Duration = Duration::from_millis(20);
-/// Longest wait for a name server.
-const PATIENCE: Duration = Duration::from_secs(9);
 
 /// A target while it is probed.
 struct Line {
@@ -76,13 +73,13 @@ pub fn ping(args: &Args, ping: &Ping) -> Result<bool> {
     caps::reduce((ROW.capabilities)(&config)).map_err(|source| Error::io("give up capabilities", source))?;
     settings.manner = Manner { interval: INTERVAL, ..settings.manner };
     settings.max_targets = settings.max_targets.max(hosts.len());
-    smol::future::block_on(async {
+    alarm::block_on(async {
         let signals = Async::new_nonblocking(signals).map_err(|source| Error::io("wait for signals", source))?;
         let stopped = async {
             let _ = signals.read_with(signals::read).await;
             Ok(None)
         };
-        let found = find(&hosts, &settings, port);
+        let found = targets(&hosts, &settings, port);
         match async { found.await.map(Some) }.or(stopped).await? {
             Some(lines) => run(settings, lines, count, &signals).await,
             None => Ok(false),
@@ -91,7 +88,7 @@ pub fn ping(args: &Args, ping: &Ping) -> Result<bool> {
 }
 
 /// Finds an address for each host.
-async fn find(hosts: &[Host], settings: &Settings, port: Port) -> Result<Vec<Line>> {
+async fn targets(hosts: &[Host], settings: &Settings, port: Port) -> Result<Vec<Line>> {
     let mut paths = Paths::open().await?;
     let mut lookup = Lookup::new(Sources { servers: settings.dns_servers.clone(), ..Sources::default() });
     let mut lines: Vec<Line> = Vec::new();
@@ -100,7 +97,7 @@ async fn find(hosts: &[Host], settings: &Settings, port: Port) -> Result<Vec<Lin
             Host::Address(ip) => *ip,
             Host::Name(name) => {
                 let families = settings.families(Families::Both);
-                let addrs = addresses(&mut lookup, name, families).await?;
+                let addrs = find::addresses(&mut lookup, name, families).await?;
                 // The first one that there is a way to, if there is a way to any.
                 let is_near = |ip: &&IpAddr| paths.find(**ip, settings.via(ip)).is_ok();
                 let found = addrs.iter().find(is_near).or(addrs.first()).copied();
@@ -113,26 +110,6 @@ async fn find(hosts: &[Host], settings: &Settings, port: Port) -> Result<Vec<Lin
         }
     }
     Ok(lines)
-}
-
-async fn addresses(lookup: &mut Lookup, name: &HostName, families: Families) -> Result<Vec<IpAddr>> {
-    lookup.want(name, families, Instant::now());
-    let answered = async {
-        while lookup.get(name, families).is_none() {
-            poll_fn(|cx| lookup.poll_work(cx, Instant::now())).await;
-        }
-    };
-    let too_late = async { _ = Timer::after(PATIENCE).await };
-    answered.or(too_late).await;
-    let tried = || format!("ping {name}");
-    match lookup.get(name, families) {
-        Some(known) if !known.addrs.is_empty() => Ok(known.addrs.clone()),
-        Some(known) => {
-            let why = known.trouble.as_ref().map(ToString::to_string).unwrap_or_default();
-            Err(Error::failed(tried(), why))
-        }
-        None => Err(Error::failed(tried(), "no name server answers")),
-    }
 }
 
 async fn run(

@@ -30,6 +30,7 @@ use crate::metrics::store::Store;
 use crate::outputs::http::{self, Server};
 use crate::sorted::Sorted;
 use crate::supervisor::{self, Shared, Status};
+use crate::sys::alarm;
 use crate::sys::caps::{self, Capability};
 use crate::sys::signals::{self, Signal};
 
@@ -112,13 +113,13 @@ pub fn run(args: &Args) -> Result<()> {
     let server = bind(&plan.settings)?;
     let executor = LocalExecutor::new();
     let daemon = Daemon::new(&executor, args, plan);
-    // futures-lite's block_on and not async-io's: the latter keeps waking its helper thread for some milliseconds after
-    // every event, and an idle daemon shall sleep.
+    // Our own block_on and not async-io's: the latter keeps waking its helper thread for some milliseconds after every
+    // event, and an idle daemon shall sleep; nor does it know of alarms.
     // The daemon itself is a task, too, of an executor around the other: else it would look for signals whenever any task
     // has something to do.
     let around = LocalExecutor::new();
     let daemon = around.spawn(daemon.run(signals, server));
-    smol::future::block_on(around.run(executor.run(daemon)))
+    alarm::block_on(around.run(executor.run(daemon)))
 }
 
 fn bind(settings: &Settings) -> Result<Option<Server>> {
@@ -129,7 +130,7 @@ fn bind(settings: &Settings) -> Result<Option<Server>> {
 /// A collector that runs.
 struct Running {
     reload: Sender<Rc<Config>>,
-    _task: Task<()>,
+    task: Task<()>,
 }
 
 struct Daemon<'a> {
@@ -180,11 +181,14 @@ impl<'a> Daemon<'a> {
             }
         }
         log::info!(target: DAEMON, "stopping");
-        self.stop_http().await;
+        let collectors = self.running.drain();
+        let stopped = stop_collectors(collectors);
+        smol::future::zip(self.stop_http(), stopped).await;
         Ok(())
     }
 
-    fn start_collectors(&mut self) {
+    /// Stops what is not to run any more.
+    async fn turn_off(&mut self) {
         let rows = self.plan.rows.clone();
         for row in ALL.iter().filter(|row| !rows.iter().any(|wanted| wanted.name == row.name)) {
             if let Some(status) = self.status(row.name) {
@@ -193,13 +197,17 @@ impl<'a> Daemon<'a> {
                 status.up.set(false);
                 *status.trouble.borrow_mut() = None;
             }
-            if self.running.remove(&row.name).is_some() {
+            if let Some(running) = self.running.remove(&row.name) {
+                stop_collectors(vec![running]).await;
                 log::info!(target: row.name, "turned off");
                 self.shared.store.withdraw(row.name);
                 (self.shared.changed)();
             }
         }
-        for row in rows {
+    }
+
+    fn start_collectors(&mut self) {
+        for row in self.plan.rows.clone() {
             if self.running.contains_key(&row.name) {
                 continue;
             }
@@ -207,7 +215,7 @@ impl<'a> Daemon<'a> {
             status.enabled.set(true);
             let (reload, reloads) = smol::channel::bounded(1);
             let run = supervisor::run(row, self.plan.config.clone(), reloads, status, self.shared.clone());
-            self.running.insert(row.name, Running { reload, _task: self.executor.spawn(run) });
+            self.running.insert(row.name, Running { reload, task: self.executor.spawn(run) });
         }
     }
 
@@ -268,6 +276,7 @@ impl<'a> Daemon<'a> {
             log::warn!(target: DAEMON, "the new settings need {}, which was given up at start: restart gatemeter", capability.name());
         }
         let old = std::mem::replace(&mut self.plan, plan).settings;
+        self.turn_off().await;
         for running in self.running.values() {
             // A full channel holds an older configuration that was not taken yet: it makes way.
             let _ = running.reload.force_send(self.plan.config.clone());
@@ -315,4 +324,18 @@ impl<'a> Daemon<'a> {
             }
         }
     }
+}
+
+/// Lets collectors take leave, those that wait for their next collection at once, and drops them all.
+async fn stop_collectors(collectors: Vec<Running>) {
+    let stopped = async {
+        let tasks: Vec<_> = collectors.into_iter().map(|Running { reload: _, task }| task).collect();
+        for task in tasks {
+            task.await;
+        }
+    };
+    let too_long = async {
+        async_io::Timer::after(STOP_GRACE).await;
+    };
+    stopped.or(too_long).await;
 }

@@ -11,6 +11,7 @@ use crate::collectors::probe;
 use crate::collectors::probe::request::{Asked, Raw, Refusal};
 use crate::metrics::Page;
 use crate::outputs::http::{Exposition, Handler, Reply, Request};
+use crate::outputs::lines::{self, Lines};
 use crate::outputs::prometheus::{self, Dialect};
 use crate::supervisor::{Shared, Status};
 use crate::sys::clock;
@@ -59,6 +60,16 @@ impl Pages {
         prometheus::encode(&page, dialect, &mut out);
         prometheus::finish(dialect, &mut out);
         self.last_length.set(out.len());
+        out
+    }
+
+    /// All collectors and the figures about ourselves, in a line format.
+    pub fn lines(&self, format: Lines) -> String {
+        let mut out = String::new();
+        self.shared.store.each(|_, page| lines::encode(page, format, &mut out));
+        let mut page = Page::new();
+        self_metrics::write_collectors(&mut page, &self.statuses);
+        lines::encode(&page, format, &mut out);
         out
     }
 

@@ -5,6 +5,10 @@
 //! collection, so that a steady state allocates nothing. Label values come from strangers (a DHCP client chooses its
 //! own name), so they are bounded and stripped of control characters here, and escaped by each output's own rules.
 //!
+//! Line formats such as InfluxDB's can be written from families, too. A collector that takes another program's place has
+//! names there that are not those of its families: it adds [`Point`]s, to a page that was made [`Page::with_points`],
+//! and then the points are written instead of its families.
+//!
 //! Nothing here knows who collects or where the page goes.
 
 pub mod store;
@@ -68,7 +72,7 @@ impl From<bool> for Value {
 }
 
 /// Label values stored once in a page, to be used by any number of its samples.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct LabelSet {
     first: u32,
     len: u32,
@@ -106,6 +110,28 @@ pub enum Part {
     Count,
 }
 
+impl Part {
+    /// What stands behind the family's name.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Part::Whole => "",
+            Part::Bucket(_) => "_bucket",
+            Part::Sum => "_sum",
+            Part::Count => "_count",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct PointEntry {
+    root: &'static str,
+    measure: &'static str,
+    tags: LabelSet,
+    /// Index of the field's name among the label values; a text stands behind it.
+    field: u32,
+    value: Option<Value>,
+}
+
 /// The families of one collector at one moment.
 #[derive(Debug, Default)]
 pub struct Page {
@@ -115,6 +141,10 @@ pub struct Page {
     ends: Vec<u32>,
     samples: Vec<Sample>,
     families: Vec<Family>,
+    points: Vec<PointEntry>,
+    common_tags: LabelSet,
+    wants_points: bool,
+    speaks_points: bool,
 }
 
 impl Page {
@@ -123,12 +153,86 @@ impl Page {
         Self::default()
     }
 
+    /// An empty page for a line format, which takes points.
+    pub fn with_points() -> Self {
+        Page { wants_points: true, ..Self::default() }
+    }
+
+    /// Whether points are to be added: nobody reads them otherwise.
+    pub fn wants_points(&self) -> bool {
+        self.wants_points
+    }
+
     /// Empties the page and keeps its memory for the next collection.
     pub fn clear(&mut self) {
         self.text.clear();
         self.ends.clear();
         self.samples.clear();
         self.families.clear();
+        self.points.clear();
+        self.common_tags = LabelSet::NONE;
+        self.speaks_points = false;
+    }
+
+    /// Adds everything that stands on another page, behind what stands here. No family may be on both.
+    pub fn append(&mut self, other: &Page) {
+        let (text, labels, samples) = (self.text.len() as u32, self.ends.len() as u32, self.samples.len());
+        let moved = |set: LabelSet| LabelSet { first: set.first + labels, ..set };
+        self.text.push_str(&other.text);
+        self.ends.extend(other.ends.iter().map(|end| end + text));
+        self.samples.extend(other.samples.iter().map(|sample| Sample { labels: moved(sample.labels), ..*sample }));
+        let families = other.families.iter();
+        self.families.extend(families.map(|family| Family { desc: family.desc, first: family.first + samples }));
+        let points = other.points.iter();
+        self.points.extend(points.map(|point| PointEntry {
+            tags: moved(point.tags),
+            field: point.field + labels,
+            ..*point
+        }));
+        self.speaks_points |= other.speaks_points;
+    }
+
+    /// Adds a point: a field with a number, in the measurement of this name, which has two parts. The tags are label
+    /// values in pairs, a name and its value.
+    pub fn point(
+        &mut self,
+        root: &'static str,
+        measure: &'static str,
+        tags: LabelSet,
+        field: &str,
+        value: impl Into<Value>,
+    ) {
+        let field = self.labels(&[&field]).first;
+        self.points.push(PointEntry { root, measure, tags, field, value: Some(value.into()) });
+    }
+
+    /// Likewise with a text.
+    pub fn text_point(&mut self, root: &'static str, measure: &'static str, tags: LabelSet, field: &str, text: &str) {
+        let field = self.labels(&[&field, &text]).first;
+        self.points.push(PointEntry { root, measure, tags, field, value: None });
+    }
+
+    /// Sets the tags that all points have before their own, in pairs. From then on the page speaks in points, even if
+    /// there are none.
+    pub fn set_common_tags(&mut self, tags: LabelSet) {
+        (self.common_tags, self.speaks_points) = (tags, true);
+    }
+
+    /// Whether points are to be written instead of families.
+    pub fn speaks_points(&self) -> bool {
+        self.speaks_points || !self.points.is_empty()
+    }
+
+    /// The points, in the order they were added.
+    pub fn points(&self) -> impl Iterator<Item = Point<'_>> {
+        self.points.iter().map(|point| Point {
+            page: self,
+            root: point.root,
+            measure: point.measure,
+            tags: point.tags,
+            field: self.label(point.field),
+            value: point.value.map_or_else(|| Field::Text(self.label(point.field + 1)), Field::Number),
+        })
     }
 
     /// Whether nothing was written yet.
@@ -245,6 +349,38 @@ impl<'a> SampleView<'a> {
     }
 }
 
+/// What a point says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Field<'a> {
+    /// A number.
+    Number(Value),
+    /// A text.
+    Text(&'a str),
+}
+
+/// One field of one measurement, under a name that is not a family's.
+pub struct Point<'a> {
+    page: &'a Page,
+    /// First part of the measurement's name.
+    pub root: &'static str,
+    /// Its second part; empty if it has none.
+    pub measure: &'static str,
+    tags: LabelSet,
+    /// Name of the field.
+    pub field: &'a str,
+    /// Its value.
+    pub value: Field<'a>,
+}
+
+impl<'a> Point<'a> {
+    /// Tag names with their values, in output order.
+    pub fn tags(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let page = self.page;
+        let pairs = |set: LabelSet| (set.first..set.first + set.len).step_by(2);
+        pairs(page.common_tags).chain(pairs(self.tags)).map(|index| (page.label(index), page.label(index + 1)))
+    }
+}
+
 /// Writes one label value: bounded, and without control characters, which some parsers take for the end of input.
 struct LabelWriter<'a> {
     text: &'a mut String,
@@ -316,6 +452,33 @@ mod tests {
         page.family(&HOSTS);
         page.sample(set, 0u64);
         assert_eq!(labels_of(&page)[0].1, "a\u{fffd}b\u{fffd}[2Jc\u{fffd}");
+    }
+
+    #[test]
+    fn an_appended_page_stands_behind_what_was_there() {
+        let mut behind = Page::with_points();
+        let b = behind.labels(&[&"mac", &"x"]);
+        behind.single(&UP, true);
+        behind.point("box", "wifi", b, "rate", 7u64);
+        behind.text_point("box", "", LabelSet::NONE, "name", "é");
+        let mut page = Page::with_points();
+        let a = page.labels(&[&"a", &"b"]);
+        page.family(&HOSTS);
+        page.sample(a, 1u64);
+        page.append(&behind);
+        let common = page.labels(&[&"all", &"1"]);
+        page.set_common_tags(common);
+        let counts: Vec<_> = page.families().map(|f| (f.desc.name, f.samples().count())).collect();
+        assert_eq!(counts, [("hosts", 1), ("up", 1)]);
+        let points: Vec<_> =
+            page.points().map(|p| (p.measure, p.tags().collect::<Vec<_>>(), p.field, p.value)).collect();
+        let wanted = [
+            ("wifi", vec![("all", "1"), ("mac", "x")], "rate", Field::Number(Value::Unsigned(7))),
+            ("", vec![("all", "1")], "name", Field::Text("é")),
+        ];
+        assert_eq!(points, wanted);
+        page.clear();
+        assert_eq!((page.points().count(), page.wants_points()), (0, true));
     }
 
     #[test]

@@ -34,6 +34,7 @@ use crate::files::{self, Lines};
 pub mod cache;
 pub mod directory;
 pub mod dns;
+pub mod find;
 mod flight;
 pub mod host_name;
 pub mod hosts;

@@ -42,12 +42,7 @@ pub fn encode(page: &Page, dialect: Dialect, out: &mut String) {
         out.push('\n');
         for sample in family.samples() {
             out.push_str(family.desc.name);
-            out.push_str(match sample.part {
-                Part::Whole => "",
-                Part::Bucket(_) => "_bucket",
-                Part::Sum => "_sum",
-                Part::Count => "_count",
-            });
+            out.push_str(sample.part.suffix());
             let mut separator = '{';
             for (label, value) in sample.labels() {
                 out.push(separator);
@@ -115,7 +110,8 @@ fn escape(text: &str, quotes: bool, out: &mut String) {
     out.push_str(rest);
 }
 
-fn push_value(value: Value, out: &mut String) {
+/// Appends a number as both formats write it.
+pub(super) fn push_value(value: Value, out: &mut String) {
     // Writing to a String cannot fail.
     let _ = match value {
         Value::Unsigned(value) => write!(out, "{value}"),

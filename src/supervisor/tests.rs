@@ -20,6 +20,7 @@ thread_local! {
     static BEHAVIOUR: Cell<Behaviour> = const { Cell::new(|_| Box::pin(async { Ok(()) })) };
     static COLLECTIONS: Cell<u32> = const { Cell::new(0) };
     static BUILDS: Cell<u32> = const { Cell::new(0) };
+    static FAREWELLS: Cell<u32> = const { Cell::new(0) };
 }
 
 struct Fake;
@@ -40,6 +41,12 @@ impl Collector for Fake {
             page.single(&TICKS, u64::from(COLLECTIONS.get()));
             Ok(())
         })
+    }
+
+    fn close(&mut self) -> LocalFuture<'_, ()> {
+        FAREWELLS.set(FAREWELLS.get() + 1);
+        // Nobody waits for one that cannot part.
+        Box::pin(std::future::pending())
     }
 
     fn reconfigure(&mut self, _: &Config) -> Result<Reload> {
@@ -143,7 +150,38 @@ fn stale_figures_are_withdrawn_after_three_intervals_without_success() {
 
 #[test]
 fn a_hang_is_cut_off_by_the_deadline() {
-    let hang = || async { future::pending::<Result<()>>().await };
+    let hang = || async { std::future::pending::<Result<()>>().await };
     let error = smol::block_on(guard("collect", INTERVAL, hang)).unwrap_err();
     assert_eq!(error.to_string(), "cannot collect: not done after 0 s");
+}
+
+/// Runs a task that is told to stop as soon as it has collected, or has failed to, and returns when it has ended.
+fn stopped(behaviour: Behaviour) {
+    BEHAVIOUR.set(behaviour);
+    let (tell, told) = smol::channel::bounded(1);
+    let changed = Box::new(move || _ = tell.try_send(()));
+    let shared = Rc::new(Shared { store: Store::new(["fake"]), changed, desk: RefCell::default() });
+    let config = Rc::new(Config::load(&Args::default(), &SPECS).unwrap());
+    let (reload, reloads) = smol::channel::bounded(1);
+    let run = run(&ROW, config, reloads, Status::new("fake"), shared);
+    let stop = async {
+        told.recv().await.unwrap();
+        drop(reload);
+        // Longer than any pause; the other one ends first.
+        Timer::after(Duration::from_secs(3600)).await;
+        panic!("it runs on");
+    };
+    smol::block_on(run.or(stop));
+}
+
+#[test]
+fn a_task_that_is_told_to_stop_lets_its_collector_part_and_ends() {
+    stopped(|_| Box::pin(async { Ok(()) }));
+    assert_eq!(FAREWELLS.get(), 1);
+}
+
+#[test]
+fn one_that_rests_after_a_failure_ends_at_once() {
+    stopped(|_| Box::pin(async { panic!("broken") }));
+    assert_eq!(FAREWELLS.get(), 0);
 }

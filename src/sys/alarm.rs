@@ -1,99 +1,238 @@
-//! A time to be woken at, as a descriptor (timerfd_create(2)), for one task that is woken often: a timer of async-io wakes
-//! its helper thread whenever it is set, and has a grain of a millisecond on MIPS.
-//!
-//! By system calls and not through the C library: `timerfd` takes that one's functions away on MIPS, where their structure
-//! is not the same on both sides either. The kernel's is two times of seconds and nanoseconds, each a `long`.
+//! A thread that runs one future and sleeps in between, until somebody wakes it or one of its alarms is due: for a task
+//! that is woken many times a second. A timer of async-io wakes its helper thread whenever it is set and again when it is
+//! due, and that one wakes ours; it has a grain of a millisecond on MIPS besides. An alarm is the time limit of the sleep.
 
-use std::io;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Instant;
 
-use async_io::Async;
-use libc::{c_int, c_long};
+thread_local! {
+    /// The alarms of this thread.
+    static ALARMS: RefCell<Vec<Rc<Slot>>> = const { RefCell::new(Vec::new()) };
+    /// How many calls of [`block_on`] this thread is in.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
 
-/// Wakes a task once for each time that it is set.
+#[derive(Debug, Default)]
+struct Slot {
+    due: Cell<Option<Instant>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// Wakes a task of its thread, under [`block_on`] only.
 #[derive(Debug)]
-pub struct Alarm(Async<OwnedFd>);
+pub struct Alarm(Rc<Slot>);
+
+impl Default for Alarm {
+    fn default() -> Self {
+        Alarm::new()
+    }
+}
 
 impl Alarm {
     /// One that is not set.
-    ///
-    /// # Errors
-    /// The refused system call.
-    pub fn new() -> io::Result<Self> {
-        let flags = libc::TFD_NONBLOCK | libc::TFD_CLOEXEC;
-        // SAFETY: the call takes two integers and touches no memory of ours.
-        let fd = unsafe { libc::syscall(libc::SYS_timerfd_create, libc::CLOCK_MONOTONIC, flags) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the kernel has just returned this descriptor, so it is open and nobody else owns it.
-        let owned = unsafe { OwnedFd::from_raw_fd(fd as c_int) };
-        Ok(Alarm(Async::new_nonblocking(owned)?))
+    pub fn new() -> Self {
+        let slot = Rc::new(Slot::default());
+        ALARMS.with_borrow_mut(|alarms| alarms.push(slot.clone()));
+        Alarm(slot)
     }
 
-    /// Sets it to this time from now on, in place of what it was set to; with none it will not wake anybody.
-    pub fn set(&self, after: Option<Duration>) {
-        // Zero would be none; a longer time than the kernel takes on 32-bit machines is as good as 68 years.
-        let after = after.map_or(Duration::ZERO, |after| after.max(Duration::from_nanos(1)));
-        let seconds = c_long::try_from(after.as_secs()).unwrap_or(i32::MAX as c_long).min(i32::MAX as c_long);
-        let new: [c_long; 4] = [0, 0, seconds, after.subsec_nanos() as c_long];
-        let no_old = std::ptr::null_mut::<c_long>();
-        let fd = self.0.get_ref().as_raw_fd();
-        // SAFETY: `new` has the four longs that the kernel reads, and it writes nothing where the pointer is null; the
-        // descriptor is borrowed, so it stays open during the call. With these it does not fail.
-        unsafe { libc::syscall(libc::SYS_timerfd_settime, fd, 0, new.as_ptr(), no_old) };
+    /// Sets it to this time, in place of what it was set to; with none it will not wake anybody.
+    pub fn set(&self, at: Option<Instant>) {
+        self.0.due.set(at);
     }
 
     /// Whether the time has come; if not, the task is woken when it does.
-    pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // Setting it again makes the descriptor unreadable, so nothing has to be read.
-        self.0.poll_readable(cx).map(|_| ())
+    pub fn poll(&self, cx: &Context<'_>) -> Poll<()> {
+        debug_assert!(DEPTH.get() > 0, "an alarm rings under alarm::block_on only");
+        if self.0.due.get().is_some_and(|due| due <= Instant::now()) {
+            return Poll::Ready(());
+        }
+        let mut waker = self.0.waker.borrow_mut();
+        match &mut *waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => *waker = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        ALARMS.with_borrow_mut(|alarms| alarms.retain(|slot| !Rc::ptr_eq(slot, &self.0)));
+    }
+}
+
+/// Wakes whose alarms are due, each once; returns when the next one is.
+fn ring() -> Option<Instant> {
+    ALARMS.with_borrow(|alarms| {
+        let (mut next, mut now) = (None::<Instant>, None);
+        for slot in alarms {
+            let Some(due) = slot.due.get().filter(|_| slot.waker.borrow().is_some()) else { continue };
+            if due > *now.get_or_insert_with(Instant::now) {
+                next = Some(next.map_or(due, |next| next.min(due)));
+            } else if let Some(waker) = slot.waker.take() {
+                waker.wake();
+            }
+        }
+        next
+    })
+}
+
+/// Wakes a thread that has no work; woken twice before it looks, it looks once.
+struct Sleeper {
+    thread: Thread,
+    is_woken: AtomicBool,
+}
+
+impl Wake for Sleeper {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.is_woken.swap(true, Ordering::AcqRel) {
+            self.thread.unpark();
+        }
+    }
+}
+
+/// Runs a future to its end on this thread, with its alarms.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let _within = Within::new();
+    let sleeper = Arc::new(Sleeper { thread: thread::current(), is_woken: AtomicBool::new(false) });
+    let waker = Waker::from(sleeper.clone());
+    let mut cx = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut cx) {
+            return value;
+        }
+        while !sleeper.is_woken.swap(false, Ordering::AcqRel) {
+            let next = ring();
+            if sleeper.is_woken.load(Ordering::Acquire) {
+                continue;
+            }
+            match next {
+                None => thread::park(),
+                Some(due) => thread::park_timeout(due.saturating_duration_since(Instant::now())),
+            }
+        }
+    }
+}
+
+struct Within;
+
+impl Within {
+    fn new() -> Self {
+        DEPTH.set(DEPTH.get() + 1);
+        Within
+    }
+}
+
+impl Drop for Within {
+    fn drop(&mut self) {
+        DEPTH.set(DEPTH.get() - 1);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
-    use std::time::Instant;
+    use std::time::Duration;
+
+    use smol::future::FutureExt as _;
 
     use super::*;
 
+    async fn rung(alarm: &Alarm) {
+        poll_fn(|cx| alarm.poll(cx)).await;
+    }
+
     #[test]
-    fn it_wakes_after_the_time_it_was_set_to_last_and_each_time_anew() {
-        smol::block_on(async {
-            let alarm = Alarm::new().unwrap();
+    fn it_wakes_at_the_time_it_was_set_to_last_and_each_time_anew() {
+        block_on(async {
+            let alarm = Alarm::new();
             for _ in 0..3 {
-                alarm.set(Some(Duration::from_secs(3600)));
                 let start = Instant::now();
-                alarm.set(Some(Duration::from_millis(5)));
-                poll_fn(|cx| alarm.poll(cx)).await;
-                assert!(start.elapsed() >= Duration::from_millis(5));
+                alarm.set(Some(start + Duration::from_secs(3600)));
+                let due = start + Duration::from_millis(5);
+                alarm.set(Some(due));
+                rung(&alarm).await;
+                assert!(Instant::now() >= due);
             }
-            alarm.set(Some(Duration::ZERO));
-            poll_fn(|cx| alarm.poll(cx)).await;
+            alarm.set(Some(Instant::now()));
+            rung(&alarm).await;
         });
     }
 
     #[test]
-    fn one_that_is_not_set_wakes_nobody() {
-        smol::block_on(async {
-            let alarm = Alarm::new().unwrap();
-            alarm.set(Some(Duration::from_millis(1)));
+    fn one_that_is_not_set_wakes_nobody_and_other_wakers_work_beside() {
+        block_on(async {
+            let alarm = Alarm::new();
+            alarm.set(Some(Instant::now() + Duration::from_millis(1)));
             alarm.set(None);
-            let pause = async { async_io::Timer::after(Duration::from_millis(20)).await };
-            let woken = smol::future::or(
-                async {
-                    poll_fn(|cx| alarm.poll(cx)).await;
-                    true
-                },
-                async {
-                    pause.await;
-                    false
-                },
-            );
-            assert!(!woken.await);
+            let pause = async {
+                // Woken by async-io's thread.
+                async_io::Timer::after(Duration::from_millis(20)).await;
+                false
+            };
+            let ring = async {
+                rung(&alarm).await;
+                true
+            };
+            assert!(!ring.or(pause).await);
         });
+    }
+
+    #[test]
+    fn of_several_each_wakes_its_own_task_and_none_is_left_of_those_that_are_gone() {
+        let order = RefCell::new(Vec::new());
+        let executor = smol::LocalExecutor::new();
+        let task = |after: u64| {
+            let order = &order;
+            executor.spawn(async move {
+                let alarm = Alarm::new();
+                alarm.set(Some(Instant::now() + Duration::from_millis(after)));
+                rung(&alarm).await;
+                order.borrow_mut().push(after);
+            })
+        };
+        let tasks = [task(30), task(0), task(10)];
+        block_on(executor.run(async {
+            for task in tasks {
+                task.await;
+            }
+        }));
+        let mut all = order.borrow().clone();
+        all.sort_unstable();
+        assert_eq!(all, [0, 10, 30]);
+        assert!(ALARMS.with_borrow(Vec::is_empty));
+    }
+
+    #[test]
+    fn a_waker_of_another_thread_ends_the_sleep() {
+        let (tell, told) = smol::channel::bounded(1);
+        let other = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(5));
+            tell.send_blocking(7).unwrap();
+        });
+        let alarm = Alarm::new();
+        alarm.set(Some(Instant::now() + Duration::from_secs(3600)));
+        let value = block_on(async {
+            let ring = async {
+                rung(&alarm).await;
+                0
+            };
+            async { told.recv().await.unwrap() }.or(ring).await
+        });
+        assert_eq!(value, 7);
+        other.join().unwrap();
     }
 }

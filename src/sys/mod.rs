@@ -2,7 +2,7 @@
 //!
 //! | file | system calls | why not through a library |
 //! |---|---|---|
-//! | `alarm` | `timerfd_create`, `timerfd_settime` | a timer of async-io wakes a second thread whenever it is set |
+//! | `alarm` | none: std's `park_timeout` | a timer of async-io wakes a second thread whenever it is set |
 //! | `batch` | `sendmmsg`, `recvmmsg` | std sends and receives one packet at a time, and no control messages |
 //! | `bpf` | `bpf` | aya takes 400 kB on MIPS, and offers no batch reads, no map sizes and no link by interface index |
 //! | `caps` | `capget`, `capset`, `prctl` | to drop privileges after start; std has nothing for it |

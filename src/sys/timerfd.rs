@@ -6,7 +6,7 @@
 //! falls back to time-outs of `epoll_wait`, which are right, to the millisecond. So these definitions take the place of
 //! musl's. All three are here, because the linker would pull in musl's object for any one that is missing, and clash.
 //!
-//! `alarm` has its own system calls; nothing else in this program uses timerfd, and std does not.
+//! Nothing else in this program uses timerfd, and std does not.
 
 use libc::{c_int, c_void};
 

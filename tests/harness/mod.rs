@@ -348,8 +348,12 @@ impl Drop for Daemon<'_> {
     }
 }
 
-/// The program under test: cargo names it to integration tests; the demo finds it beside its own directory.
+/// The program under test: cargo names it to integration tests; the demo finds it beside its own directory. Another build of
+/// it, such as one for MIPS in a script that starts qemu, can be named in GATEMETER_BINARY.
 pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("GATEMETER_BINARY") {
+        return PathBuf::from(path);
+    }
     if let Some(path) = option_env!("CARGO_BIN_EXE_gatemeter") {
         return PathBuf::from(path);
     }

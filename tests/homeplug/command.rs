@@ -145,7 +145,7 @@ fn a_new_configuration_is_taken_over_while_it_runs() {
         )
     };
     let setup = Setup::new(&lab).uci("gatemeter", &uci("local")).flags(&["-e", "-t", "1"]);
-    let setup = setup.flags(&["-o", "traffic.enabled=0", "-o", "clients.enabled=0"]);
+    let setup = setup.flags(&["-o", "traffic.enabled=0", "-o", "clients.enabled=0", "-o", "probe.enabled=0"]);
     let daemon = setup.start();
     daemon.wait_for(&device_up(3), 1.0);
     segment.model().adapter(1).local = false;

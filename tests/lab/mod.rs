@@ -27,6 +27,7 @@ pub mod crowd;
 pub mod dhcp;
 pub mod firewall;
 pub mod frames;
+pub mod freebox;
 pub mod leftovers;
 pub mod node;
 pub mod powerline;

@@ -89,7 +89,7 @@ impl Engine {
             identifier,
             random,
             packet: Vec::with_capacity(HEADERS + usize::from(settings.largest())),
-            alarm: Alarm::new().map_err(|source| Error::io("make a timer", source))?,
+            alarm: Alarm::new(),
             unstamped: false,
             is_prompt: false,
             is_flooded: false,
@@ -332,7 +332,7 @@ impl Engine {
 
     async fn wait(&mut self, desk: &Desk, until: Option<Instant>) -> Result<()> {
         let until = until.into_iter().chain(self.paths.settles_at()).min();
-        self.alarm.set(until.map(|until| until.saturating_duration_since(Instant::now())));
+        self.alarm.set(until);
         // Being woken is all that is told: async-io does not count an event that comes in the very round of its reactor in
         // which it was asked for. Whoever is woken looks at everything anyway.
         let mut is_woken = false;

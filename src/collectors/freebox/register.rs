@@ -1,0 +1,162 @@
+//! `gatemeter freebox register` and `status`: asking the box for a token, and what became of it.
+
+use std::time::{Duration, Instant};
+
+use async_io::Timer;
+
+use super::client::{Client, Fault};
+use super::credentials::{self, APP_ID, Credentials};
+use super::groups;
+use super::json::Node;
+use super::secret::Secret;
+use super::settings::Settings;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::words::{one_line, quoted};
+
+/// Time between two looks at whether the owner has answered.
+const POLL: Duration = Duration::from_secs(1);
+/// The box gives up asking long before.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// How long a series of calls may take.
+const ROUND: Duration = Duration::from_secs(10);
+
+/// Why nothing can be read yet.
+pub fn missing(settings: &Settings) -> Error {
+    let tried = format!("log in to {}", settings.endpoint.host);
+    Error::failed(tried, format!("there are no credentials in {}", settings.credentials.display()))
+        .remedy("gatemeter freebox register asks the box for them")
+}
+
+/// Asks the box for a token, waits until its owner has answered on its display, and writes the credentials. What
+/// happens is told to `tell`, in pieces of text.
+///
+/// # Errors
+/// The box does not answer, or its owner says no, or nothing.
+pub fn register(config: &Config, tell: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
+    let settings = Settings::read(config)?;
+    let (path, host) = (settings.credentials.clone(), settings.endpoint.host.clone());
+    let tried = format!("register at {host}");
+    if let Some(known) = credentials::read(&path)? {
+        return tell(&format!(
+            "already registered: {} has the token {}...; remove it to register anew\n",
+            path.display(),
+            known.app_token.start()
+        ));
+    }
+    let wanted: Vec<_> = settings.groups.iter().filter_map(|index| groups::ALL.get(*index)?.right).collect();
+    let mut client = Client::new(settings.clone(), None)?;
+    smol::block_on(async {
+        client.begin(Instant::now() + ROUND);
+        let place = client.find().await.map_err(|fault| fault.into_error(&tried))?;
+        let device = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let body = format!(
+            "{{\"app_id\":\"{APP_ID}\",\"app_name\":\"gatemeter\",\"app_version\":\"{}\",\"device_name\":{}}}",
+            env!("CARGO_PKG_VERSION"),
+            quoted(device.trim())
+        );
+        let doc =
+            client.call("POST", "login/authorize/", Some(&body)).await.map_err(|fault| fault.into_error(&tried))?;
+        let text = |name: &str| doc.root().at("result").and_then(|result| result.at(name)?.text());
+        let (Some(token), Some(track_id)) = (text("app_token"), text("track_id")) else {
+            return Err(Error::failed(&*tried, "the box gives no token"));
+        };
+        let credentials = Credentials {
+            app_id: APP_ID.into(),
+            app_token: Secret::new(token),
+            track_id: track_id.chars().filter(char::is_ascii_digit).collect(),
+        };
+        tell(&format!(
+            "{} asks on its display whether gatemeter may use it: press the right arrow there to accept.\nwaiting ",
+            if place.model_name.is_empty() { host.clone() } else { one_line(&place.model_name) }
+        ))?;
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            client.begin(Instant::now() + ROUND);
+            let status = state(&mut client, &credentials).await.map_err(|fault| fault.into_error(&tried))?;
+            if status != "pending" || Instant::now() >= deadline {
+                break status;
+            }
+            tell(".")?;
+            Timer::after(POLL).await;
+        };
+        tell(&format!(" {}\n", one_line(&status)))?;
+        let refused = |why: &str, remedy: &str| Err(Error::failed(&*tried, why).remedy(remedy));
+        match status.as_str() {
+            "granted" => {}
+            "denied" => return refused("it was denied on the box's display", "register again to be asked once more"),
+            "timeout" | "pending" => {
+                return refused(
+                    "nobody has answered on the box's display",
+                    "register again and press the right arrow there",
+                );
+            }
+            _ => return refused("the box does not know the request any more", "register again"),
+        }
+        credentials::write(&path, &credentials)?;
+        tell(&format!("the token is in {}\n", path.display()))?;
+        let mut client = Client::new(settings, Some(credentials))?;
+        client.begin(Instant::now() + ROUND);
+        client.open().await.map_err(|fault| fault.into_error(&tried))?;
+        for right in wanted.into_iter().filter(|right| client.lacks(right)) {
+            tell(&format!(
+                "for what freebox.status asks, the right {right} is missing: give it in the box's settings, under access \
+                 management, applications\n"
+            ))?;
+        }
+        client.logout().await;
+        Ok(())
+    })
+}
+
+/// Tells what is stored and what the box says of it; false if the token cannot be used.
+///
+/// # Errors
+/// The credentials cannot be read.
+pub fn status(config: &Config, tell: &mut dyn FnMut(&str) -> Result<()>) -> Result<bool> {
+    let settings = Settings::read(config)?;
+    let path = settings.credentials.clone();
+    let Some(known) = credentials::read(&path)? else {
+        tell(&format!("not registered: there is no {}; gatemeter freebox register makes it\n", path.display()))?;
+        return Ok(false);
+    };
+    tell(&format!(
+        "file    {}\nname    {}\ntoken   {}...\nrequest {}\n",
+        path.display(),
+        known.app_id,
+        known.app_token.start(),
+        if known.track_id.is_empty() { "unknown" } else { &known.track_id }
+    ))?;
+    let tried = format!("ask {} about it", settings.endpoint.host);
+    let mut client = Client::new(settings, Some(known.clone()))?;
+    smol::block_on(async {
+        client.begin(Instant::now() + ROUND);
+        if !known.track_id.is_empty() {
+            match state(&mut client, &known).await {
+                Ok(state) => tell(&format!("state   {}\n", one_line(&state)))?,
+                // Old requests are forgotten; a login tells.
+                Err(Fault::Refused(_)) => {}
+                Err(fault) => {
+                    tell(&format!("state   unknown: {}\n", one_line(&fault.into_error(&tried).to_string())))?;
+                    return Ok(false);
+                }
+            }
+        }
+        if let Err(fault) = client.open().await {
+            tell(&format!("login   {}\n", one_line(&fault.into_error(&tried).to_string())))?;
+            return Ok(false);
+        }
+        let rights: Vec<_> =
+            client.rights.iter().filter(|(_, granted)| *granted).map(|(right, _)| one_line(right)).collect();
+        tell(&format!("login   works\nrights  {}\n", rights.join(" ")))?;
+        client.logout().await;
+        Ok(true)
+    })
+}
+
+/// What the box says of a request: pending, granted, denied, timeout, unknown.
+async fn state(client: &mut Client, credentials: &Credentials) -> Result<String, Fault> {
+    let doc = client.call("GET", &format!("login/authorize/{}", credentials.track_id), None).await?;
+    let status = doc.root().at("result.status").and_then(Node::text).unwrap_or_default();
+    Ok(status.chars().take(32).collect())
+}
