@@ -63,7 +63,8 @@ fn the_text_files_hold_all_figures_for_everybody_to_read() {
     let parts = lab.dir().join("parts");
     fs::create_dir(&parts).unwrap();
     let setup = Setup::new(&lab).uci("dhcp", HOSTS);
-    let setup = setup.flags(&["-e", "-t", "1", "--textfile-dir", &parts.display().to_string()]);
+    let dir = parts.display().to_string();
+    let setup = setup.flags(&["-e", "-t", "1", "--collectors", "traffic,clients", "--textfile-dir", &dir]);
     // A careless umask of whoever starts it must not close the files.
     let command = setup.command();
     let mut careless = lab.router.command("sh");
@@ -168,7 +169,8 @@ fn no_temporary_file_outlives_a_kill_and_a_restart() {
     let dir = lab.dir().join("out");
     fs::create_dir(&dir).unwrap();
     let (whole, parts) = (dir.join("prom_c").display().to_string(), dir.display().to_string());
-    let setup = Setup::new(&lab).flags(&["-t", "1", "--textfile", &whole, "--textfile-dir", &parts]);
+    let flags = ["-t", "1", "--collectors", "traffic,clients", "--textfile", &whole, "--textfile-dir", &parts];
+    let setup = Setup::new(&lab).flags(&flags);
     let complete = ["gatemeter_clients.prom", "gatemeter_main.prom", "gatemeter_traffic.prom", "prom_c"];
     for _ in 0..3 {
         let mut daemon = setup.start();
@@ -194,7 +196,7 @@ fn stale_pages_of_a_killed_daemon_go_even_if_the_collector_fails() {
     fs::write(parts.join("other.prom"), "other 1\n").unwrap();
     // What -4 says is for both.
     let flags = ["-e", "-t", "1", "-4", "10.9.9.1/24/nowhere", "--textfile-dir", &parts.display().to_string()];
-    let daemon = Setup::new(&lab).flags(&flags).start();
+    let daemon = Setup::new(&lab).flags(&flags).flags(&["--collectors", "traffic,clients"]).start();
     daemon.wait_for(UP, 0.0);
     daemon.wait_for(CLIENTS_UP, 0.0);
     let left = ["gatemeter_main.prom", "other.prom"];

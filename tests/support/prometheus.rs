@@ -19,12 +19,17 @@ pub struct Prometheus<'a> {
 
 impl<'a> Prometheus<'a> {
     /// Starts it on port 9090 of `node`, with its data below `dir`; each job has a target (`127.0.0.1:9999`) and a path.
+    #[allow(dead_code, reason = "one user of this has a whole configuration instead")]
     pub fn start(node: &'a Node, dir: &Path, jobs: &[(&str, &str, &str)]) -> Self {
-        let mut config = "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n".to_owned();
-        for (job, target, path) in jobs {
-            config +=
-                &format!("- job_name: {job}\n  metrics_path: {path}\n  static_configs:\n  - targets: ['{target}']\n");
-        }
+        let job = |(job, target, path): &(&str, &str, &str)| {
+            format!("- job_name: {job}\n  metrics_path: {path}\n  static_configs:\n  - targets: ['{target}']\n")
+        };
+        Self::start_with(node, dir, &jobs.iter().map(job).collect::<String>())
+    }
+
+    /// Likewise with the whole of `scrape_configs`.
+    pub fn start_with(node: &'a Node, dir: &Path, scrape_configs: &str) -> Self {
+        let config = format!("global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n{scrape_configs}");
         let dir = dir.join("prometheus");
         fs::create_dir(&dir).unwrap();
         let (file, data, log) = (dir.join("prometheus.yml"), dir.join("data"), dir.join("log"));

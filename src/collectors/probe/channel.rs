@@ -1,17 +1,18 @@
 //! One raw socket with its batches: probes out, what the kernel says of them, and answers in. Which packet is whose is
 //! known by the number that the kernel gives it, so that a stamp finds its probe.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use async_io::Async;
 
 use super::ROW;
 use super::codec::stamps::{Abi, Control, Notice, Stamps};
 use super::filter;
+use super::numbers::{Numbers, Whose};
 use super::ports::Ports;
 use super::target::Passed;
 use crate::error::{Error, Result};
@@ -22,15 +23,10 @@ use crate::sys::timestamps::{Timestamps, Wanted};
 
 /// Packets sent or received by one system call.
 pub const BATCH: usize = 64;
-/// Most packets whose stamps are waited for.
-const MOST_SENT: usize = 4096;
 /// Room for answers and stamps that wait to be read, as the kernel counts: of 1,000 probes and more.
 const RECEIVE_BYTES: libc::c_int = 2 << 20;
 /// Most packets taken in at a time; what is left comes with the next step, and what has no room is counted.
 const MOST_AT_ONCE: usize = 16 * BATCH;
-
-/// Whose probe a packet is: number of the target, and sequence.
-pub type Whose = (u32, u16);
 
 /// See the module.
 pub struct Channel {
@@ -42,11 +38,7 @@ pub struct Channel {
     out: SendBatch,
     /// Whose the packets in the batch are.
     batch: Vec<Whose>,
-    /// Whose the packets are that were sent, and the number of the first.
-    sent: VecDeque<Whose>,
-    first: u32,
-    /// How many of these are not stamped yet.
-    unstamped: usize,
+    numbers: Numbers,
     /// The kernel's count of packets there was no room for.
     overflows: u32,
 }
@@ -84,9 +76,7 @@ impl Channel {
             timestamps,
             out: SendBatch::new(BATCH, bytes),
             batch: Vec::with_capacity(BATCH),
-            sent: VecDeque::new(),
-            first: 0,
-            unstamped: 0,
+            numbers: Numbers::default(),
             overflows: 0,
         })
     }
@@ -114,31 +104,35 @@ impl Channel {
     ) -> usize {
         let (mut from, mut refusals) = (0, 0);
         while !self.out.is_empty() {
-            let outcome = self.out.send(&self.socket);
+            let is_unsure = self.numbers.is_unsure();
+            if is_unsure {
+                self.take_notices(back, &mut passed);
+            }
+            let most = if is_unsure { 1 } else { BATCH };
+            let outcome = self.out.send_up_to(most, &self.socket);
             let end = match &outcome {
                 Sent::Refused { index, .. } => *index,
                 Sent::All | Sent::Stopped => self.out.done(),
             };
-            let sent = self.batch.get(from..end).unwrap_or_default();
-            self.sent.extend(sent);
-            self.unstamped += sent.len();
-            while self.sent.len() > MOST_SENT {
-                self.sent.pop_front();
-                self.first = self.first.wrapping_add(1);
+            self.numbers.sent(self.batch.get(from..end).unwrap_or_default());
+            if is_unsure {
+                self.take_notices(back, &mut passed);
+                self.numbers.give_up();
             }
+            let was_short = end - from < most;
             from = end;
             match outcome {
                 Sent::All => break,
-                Sent::Stopped => {}
+                Sent::Stopped if !was_short => {}
+                // It has tried one more, and it may go out when it is tried again.
+                Sent::Stopped => self.count_anew(back, &mut passed),
                 Sent::Refused { index, error } => {
                     refusals += 1;
                     from = index + 1;
                     if let Some(whose) = self.batch.get(index) {
                         refused(*whose, &error);
                     }
-                    // Whether it has used up a number is not known, so numbers begin anew behind it.
-                    self.take_notices(back, &mut passed);
-                    self.restart();
+                    self.count_anew(back, &mut passed);
                 }
             }
         }
@@ -148,11 +142,12 @@ impl Channel {
         count
     }
 
-    /// Numbers packets from 0 again.
-    fn restart(&mut self) {
-        self.sent.clear();
-        (self.first, self.unstamped) = (0, 0);
-        if let Some(Err(error)) = self.timestamps.map(|timestamps| timestamps.restart_numbers(&self.socket)) {
+    /// A packet was refused, after which its numbers are in doubt.
+    fn count_anew(&mut self, back: &mut ReceiveBatch, passed: impl FnMut(Whose, Passed, &Stamps)) {
+        self.take_notices(back, passed);
+        let Some(timestamps) = self.timestamps.filter(|_| self.numbers.refused()) else { return };
+        self.numbers.restart();
+        if let Err(error) = timestamps.restart_numbers(&self.socket) {
             log::debug!(target: ROW.name, "cannot number packets anew: {error}");
             self.timestamps = None;
         }
@@ -160,7 +155,7 @@ impl Channel {
 
     /// Whether packets were sent whose stamps have not come.
     pub fn awaits_stamps(&self) -> bool {
-        self.unstamped > 0
+        self.timestamps.is_some() && self.numbers.awaits_stamps()
     }
 
     /// Takes in what the kernel has to say of packets that were sent: `passed` is told of their stamps.
@@ -175,10 +170,8 @@ impl Channel {
                     // What ICMP says of packets comes to the ICMP sockets, too, and there with what it quotes.
                     _ => continue,
                 };
-                let whose = self.sent.get(number.wrapping_sub(self.first) as usize);
-                if let Some(whose) = whose {
-                    passed(*whose, where_to, &control.stamps);
-                    self.unstamped = self.unstamped.saturating_sub(usize::from(where_to == Passed::Sent));
+                if let Some(whose) = self.numbers.stamped(number, where_to) {
+                    passed(whose, where_to, &control.stamps);
                 }
             }
             if got < BATCH {
@@ -187,19 +180,25 @@ impl Channel {
         }
     }
 
-    /// Takes in what has come: `each` is told the sender, the packet and what the kernel says of it. Returns whether the
-    /// socket is empty now, and how many packets it had no room for since the last time.
-    pub fn receive(&mut self, back: &mut ReceiveBatch, mut each: impl FnMut(IpAddr, &[u8], &Control)) -> (bool, u32) {
+    /// Takes in what has come: `each` is told the sender, the packet, what the kernel says of it, and when it was read.
+    /// Returns whether the socket is empty now, and how many packets it had no room for since the last time.
+    pub fn receive(
+        &mut self,
+        back: &mut ReceiveBatch,
+        mut each: impl FnMut(IpAddr, &[u8], &Control, Instant),
+    ) -> (bool, u32) {
         let mut overflows = self.overflows;
         let mut is_empty = false;
         for _ in 0..MOST_AT_ONCE / BATCH {
             let Ok(got) = back.receive(&self.socket) else { break };
+            // Not before: a packet may have come only just now.
+            let at = Instant::now();
             for packet in back.packets() {
                 // A packet is worth something without what the kernel says beside it.
                 let control = Control::read(packet.control, &Abi::NATIVE).unwrap_or_default();
                 overflows = control.overflows.unwrap_or(overflows);
                 let Some(source) = packet.source else { continue };
-                each(source, packet.data, &control);
+                each(source, packet.data, &control, at);
             }
             if got < BATCH {
                 is_empty = true;

@@ -9,13 +9,14 @@ use std::net::{IpAddr, SocketAddrV4, SocketAddrV6};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::channel::{BATCH, Channel, Whose};
+use super::channel::{BATCH, Channel};
 use super::codec::icmp::{self, Echo};
 use super::codec::stamps::{Control, Stamps};
 use super::codec::tcp::{self, Ends};
 use super::desk::{Desk, State};
 use super::intake::{Intake, News, OnNews};
 use super::ledger::Ledger;
+use super::numbers::Whose;
 use super::paths::Paths;
 use super::ports::Ports;
 use super::random::Random;
@@ -172,11 +173,10 @@ impl Engine {
                 ports: &self.ports,
                 table: &mut *table,
                 ledger: &mut *ledger,
-                now,
                 unstamped: &mut self.unstamped,
                 on_news: &mut self.on_news,
             };
-            let each = |source, data: &[u8], control: &Control| intake.take(source, data, control);
+            let each = |source, data: &[u8], control: &Control, at| intake.take(source, data, control, at);
             let (emptied, overflows) = channel.receive(&mut self.back, each);
             ledger.overflows += u64::from(overflows);
             is_empty &= emptied;

@@ -25,6 +25,9 @@ pub enum News {
 /// Is told the target, the sequence of the probe and the news.
 pub type OnNews = Box<dyn FnMut(&Entry, u16, News)>;
 
+/// When a packet was read, and its TTL as far as its header was.
+type Seen = (Instant, Option<u8>);
+
 /// One look into a socket.
 pub struct Intake<'a> {
     /// What the socket receives.
@@ -37,8 +40,6 @@ pub struct Intake<'a> {
     pub table: &'a mut Table,
     /// Where it is counted.
     pub ledger: &'a mut Ledger,
-    /// When it is read.
-    pub now: Instant,
     /// Set if an answer came without the kernel's stamp.
     pub unstamped: &'a mut bool,
     /// Who wants to know at once.
@@ -46,27 +47,27 @@ pub struct Intake<'a> {
 }
 
 impl Intake<'_> {
-    /// Takes a packet in.
-    pub fn take(&mut self, source: IpAddr, data: &[u8], control: &Control) {
+    /// Takes a packet in that was read at this time, and not before it came.
+    pub fn take(&mut self, source: IpAddr, data: &[u8], control: &Control, at: Instant) {
         let taken = match self.kind {
             Kind::Icmp4 => icmp::read_v4(data).map(|(outer, received)| {
-                self.icmp(source, &received, control, Some(outer.ttl));
+                self.icmp(source, &received, control, (at, Some(outer.ttl)));
             }),
-            Kind::Icmp6 => icmp::read_v6(data).map(|received| self.icmp(source, &received, control, None)),
+            Kind::Icmp6 => icmp::read_v6(data).map(|received| self.icmp(source, &received, control, (at, None))),
             Kind::Tcp4 => tcp::read_v4(data).map(|(outer, answer)| {
-                self.tcp(source, answer.as_ref(), control, Some(outer.ttl));
+                self.tcp(source, answer.as_ref(), control, (at, Some(outer.ttl)));
             }),
-            Kind::Tcp6 => tcp::read_v6(data).map(|answer| self.tcp(source, answer.as_ref(), control, None)),
+            Kind::Tcp6 => tcp::read_v6(data).map(|answer| self.tcp(source, answer.as_ref(), control, (at, None))),
         };
         if taken.is_err() {
             self.ledger.ignore(Ignored::Malformed);
         }
     }
 
-    fn icmp(&mut self, source: IpAddr, received: &Received, control: &Control, ttl: Option<u8>) {
+    fn icmp(&mut self, source: IpAddr, received: &Received, control: &Control, seen: Seen) {
         match received {
             Received::Reply(Echo { identifier, sequence, cookie }) if *identifier == self.identifier => {
-                let arrival = self.arrival(control, ttl, false);
+                let arrival = arrival(control, seen, false);
                 self.answer(source, None, Probe { sequence: *sequence, cookie: *cookie }, &arrival);
             }
             Received::Reply(_) => self.ledger.ignore(Ignored::Foreign),
@@ -75,20 +76,15 @@ impl Intake<'_> {
         }
     }
 
-    fn tcp(&mut self, source: IpAddr, answer: Option<&Answer>, control: &Control, ttl: Option<u8>) {
+    fn tcp(&mut self, source: IpAddr, answer: Option<&Answer>, control: &Control, seen: Seen) {
         let Some(answer) = answer else { return };
         let probe = probe_of(answer.sequence);
         if answer.destination_port != self.ports.of(probe.sequence) {
             self.ledger.ignore(Ignored::Foreign);
             return;
         }
-        let arrival = self.arrival(control, ttl, answer.is_refusal);
+        let arrival = arrival(control, seen, answer.is_refusal);
         self.answer(source, NonZeroU16::new(answer.source_port), probe, &arrival);
-    }
-
-    fn arrival(&self, control: &Control, ttl: Option<u8>, is_refusal: bool) -> Arrival {
-        let Control { stamps, hop_limit, .. } = *control;
-        Arrival { at: self.now, stamps, hop_limit: ttl.or(hop_limit), is_refusal }
     }
 
     fn answer(&mut self, source: IpAddr, port: Port, probe: Probe, arrival: &Arrival) {
@@ -147,4 +143,9 @@ impl Intake<'_> {
 /// What a SYN of ours with this sequence number carried.
 fn probe_of(sequence: u32) -> Probe {
     Probe { sequence: sequence as u16, cookie: sequence.into() }
+}
+
+fn arrival(control: &Control, (at, ttl): Seen, is_refusal: bool) -> Arrival {
+    let Control { stamps, hop_limit, .. } = *control;
+    Arrival { at, stamps, hop_limit: ttl.or(hop_limit), is_refusal }
 }

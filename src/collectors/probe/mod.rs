@@ -15,6 +15,7 @@ pub mod filter;
 pub mod intake;
 mod ledger;
 mod metrics;
+mod numbers;
 pub mod paths;
 mod ports;
 mod random;

@@ -36,7 +36,8 @@ pub struct Packet<'a> {
 pub enum Sent {
     /// To the end of the batch.
     All,
-    /// The kernel stopped at a packet, and says why when it is tried again; to go on is to do so.
+    /// Not to the end: there are more than were to be sent, or the kernel stopped at a packet, and says why when it is
+    /// tried again. To go on is to do so.
     Stopped,
     /// The kernel refused a packet; to go on is to go on behind it.
     Refused {
@@ -125,18 +126,23 @@ impl SendBatch {
         self.done = 0;
     }
 
-    /// Sends what is left, up to the first packet that the kernel does not take. It says why only of the first packet
-    /// that it is given, so a refused packet is tried twice unless it is the first.
+    /// Sends what is left, see [`Self::send_up_to`].
+    pub fn send(&mut self, socket: &impl AsFd) -> Sent {
+        self.send_up_to(self.filled, socket)
+    }
+
+    /// Sends `most` packets of what is left, or up to the first packet that the kernel does not take. It says why
+    /// only of the first packet that it is given, so a refused packet is tried twice unless it is the first.
     ///
     /// An error that an earlier packet has brought about, such as an ICMP message that came back, never stops a later
     /// one: only sockets that write the IP header themselves, or receive, are told of those.
-    pub fn send(&mut self, socket: &impl AsFd) -> Sent {
+    pub fn send_up_to(&mut self, most: usize, socket: &impl AsFd) -> Sent {
         self.point();
         let left = self.filled - self.done;
         if left == 0 {
             return Sent::All;
         }
-        match self.send_some(socket.as_fd()) {
+        match self.send_some(most, socket.as_fd()) {
             Ok(count) => {
                 self.done += count;
                 if count == left { Sent::All } else { Sent::Stopped }
@@ -168,8 +174,9 @@ impl SendBatch {
     }
 
     /// One system call; returns how many packets went out, at least one.
-    fn send_some(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        let left = self.headers.get_mut(self.done..self.filled).unwrap_or_default();
+    fn send_some(&mut self, most: usize, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        let end = self.filled.min(self.done.saturating_add(most));
+        let left = self.headers.get_mut(self.done..end).unwrap_or_default();
         // Not through the C library: that of 64-bit OpenWrt makes one system call of each packet, to clear the fields
         // that only it has, which are zero here.
         // SAFETY: `left` is as many live headers as are named. Each points to an address, a control buffer and a vector
