@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use async_io::Timer;
 use gatemeter::names::lookup::{Families, Known, Lookup, MAX_HOLD, MIN_HOLD, Sources, Trouble};
 use gatemeter::names::{HostName, lookup};
-use lab::Lab;
-use lab::process::{self, Background, LIMIT};
+use lab::process::{Background, LIMIT};
+use lab::{Lab, dns};
 use smol::future::FutureExt as _;
 
 const V4: Families = Families::V4;
@@ -31,29 +31,8 @@ const ZONE: [&str; 5] = [
 
 /// dnsmasq on the router, which knows these records and asks nobody else.
 fn start_dnsmasq(lab: &Lab, zone: &[&str]) -> Background {
-    let log = lab.dir().join("dns.log");
-    let listen = format!("--listen-address={}", lab.router.v4);
-    let mut words = vec![
-        "dnsmasq",
-        "--keep-in-foreground",
-        "--conf-file=/dev/null",
-        "--log-facility=-",
-        "--pid-file",
-        "--user=root",
-        "--no-resolv",
-        "--no-hosts",
-        "--bind-interfaces",
-        "--local=/example.org/home.arpa/",
-        &listen,
-    ];
-    words.extend(zone);
-    let daemon = lab.router.start(&words, &log);
-    // Port 53 in the kernel's table of UDP sockets.
-    let bound = || lab.router.read("/proc/thread-self/net/udp").contains(":0035 ").then_some(());
-    if process::poll(LIMIT, bound).is_none() {
-        panic!("dnsmasq does not start:\n{}", fs::read_to_string(log).unwrap_or_default());
-    }
-    daemon
+    let local = ["--local=/example.org/home.arpa/"];
+    dns::start(lab, (lab.router.v4, 53).into(), &[&local[..], zone].concat())
 }
 
 /// A lookup as a collector and a request have it, and a clock that the test sets forward.

@@ -13,8 +13,8 @@ use std::time::Instant;
 use async_io::Timer;
 use gatemeter::names::directory::Settings;
 use gatemeter::names::{Directory, Mac, ReverseDns, Sources};
-use lab::process::{self, Background, LIMIT};
-use lab::{Lab, Node};
+use lab::process::{Background, LIMIT};
+use lab::{Lab, Node, dns};
 use smol::future::FutureExt as _;
 
 const NAS4: &str = "192.168.1.20";
@@ -23,31 +23,10 @@ const NAS: Mac = Mac([2, 0x1a, 0, 0, 1, 20]);
 
 /// dnsmasq on the router, which knows `nas.home.arpa` by two addresses.
 fn start_dnsmasq(lab: &Lab) -> Background {
-    let log = lab.dir().join("dns.log");
     let record = format!("--host-record=nas.home.arpa,{NAS4},{NAS6}");
-    let listen = format!("--listen-address={}", lab.router.v4);
-    let words = [
-        "dnsmasq",
-        "--keep-in-foreground",
-        "--conf-file=/dev/null",
-        "--log-facility=-",
-        "--pid-file",
-        "--user=root",
-        "--no-resolv",
-        "--no-hosts",
-        "--bind-interfaces",
-        &listen,
-        &record,
-        // What providers make up for addresses without a name.
-        "--ptr-record=21.1.168.192.in-addr.arpa,host-192-168-1-21.home.arpa",
-    ];
-    let daemon = lab.router.start(&words, &log);
-    // Port 53 in the kernel's table of UDP sockets.
-    let bound = || lab.router.read("/proc/thread-self/net/udp").contains(":0035 ").then_some(());
-    if process::poll(LIMIT, bound).is_none() {
-        panic!("dnsmasq does not start:\n{}", fs::read_to_string(log).unwrap_or_default());
-    }
-    daemon
+    // What providers make up for addresses without a name.
+    let made_up = "--ptr-record=21.1.168.192.in-addr.arpa,host-192-168-1-21.home.arpa";
+    dns::start(lab, (lab.router.v4, 53).into(), &[&record, made_up])
 }
 
 /// The router's directory of names, which asks these servers or those of its resolv.conf.

@@ -7,10 +7,10 @@ use std::path::Path;
 use crate::figures::{
     UP, bare_setup, by_client, exchange, expect, fresh, mark, named, series, setup, static_lease, told,
 };
-use crate::harness::{Daemon, PATIENCE, Samples, Setup, exposition};
+use crate::harness::{Daemon, Samples, Setup, exposition};
 use crate::lab::crowd::Crowd;
 use crate::lab::dhcp::DhcpServer;
-use crate::lab::{Lab, process};
+use crate::lab::{Lab, dns, process};
 
 const STATUS: &str = "client_status";
 
@@ -328,23 +328,8 @@ fn names_come_and_go_with_the_files_without_a_restart() {
 #[test]
 fn reverse_dns_names_those_that_no_file_names() {
     let lab = Lab::builder().hosts(2).build();
-    let log = lab.dir().join("dns.log");
-    let words = [
-        "dnsmasq",
-        "--keep-in-foreground",
-        "--conf-file=/dev/null",
-        "--log-facility=-",
-        "--pid-file",
-        "--user=root",
-        "--no-resolv",
-        "--no-hosts",
-        "--listen-address=127.0.0.1",
-        "--bind-interfaces",
-        "--host-record=printer.lan,192.168.1.12",
-    ];
-    let _server = lab.router.start(&words, &log);
-    let bound = || lab.router.read("/proc/thread-self/net/udp").contains(":0035 ").then_some(());
-    assert!(process::poll(PATIENCE, bound).is_some(), "no name server, see {}", log.display());
+    let record = "--host-record=printer.lan,192.168.1.12";
+    let _server = dns::start(&lab, ([127, 0, 0, 1], 53).into(), &[record]);
     let daemon = setup(&lab)
         .uci("dhcp", &static_lease("by-uci", lab.host(1)))
         .flags(&["-o", "clients.reverse_dns=1", "-o", "clients.dns_server=127.0.0.1"])

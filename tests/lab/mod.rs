@@ -25,6 +25,7 @@
 
 pub mod crowd;
 pub mod dhcp;
+pub mod dns;
 pub mod firewall;
 pub mod frames;
 pub mod freebox;

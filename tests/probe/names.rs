@@ -1,44 +1,16 @@
 //! Targets by name, through a real dnsmasq.
 
-use std::fs;
-
 use super::figures::{Figures, Who, asked, asked_until, debug, lab, on_record, reload, section, setup, target};
-use crate::harness::{PATIENCE, Samples};
-use crate::lab::Lab;
-use crate::lab::process::{Background, poll};
+use crate::harness::Samples;
+use crate::lab::process::Background;
 use crate::lab::responder::Responder;
+use crate::lab::{Lab, dns};
 
 const SERVER: &str = "127.0.0.1:5353";
 
 /// dnsmasq on the router's loopback, which knows these records and asks nobody else. They hold for a second.
 fn dnsmasq(lab: &Lab, records: &[&str]) -> Background {
-    let log = lab.dir().join("dns.log");
-    let _ = fs::remove_file(&log);
-    let mut words = vec![
-        "dnsmasq",
-        "--keep-in-foreground",
-        "--conf-file=/dev/null",
-        "--log-facility=-",
-        "--pid-file",
-        "--user=root",
-        "--no-resolv",
-        "--no-hosts",
-        "--bind-interfaces",
-        "--port=5353",
-        "--listen-address=127.0.0.1",
-        "--local=/example.org/",
-        "--local-ttl=1",
-    ];
-    words.extend(records);
-    let daemon = lab.router.start(&words, &log);
-    // Port 5353 in the kernel's table of UDP sockets.
-    let bound = || lab.router.read("/proc/thread-self/net/udp").contains(":14E9 ").then_some(());
-    assert!(
-        poll(PATIENCE, bound).is_some(),
-        "dnsmasq does not start:\n{}",
-        fs::read_to_string(log).unwrap_or_default()
-    );
-    daemon
+    dns::start(lab, SERVER.parse().unwrap(), &[&["--local=/example.org/", "--local-ttl=1"][..], records].concat())
 }
 
 fn addresses(page: &Samples) -> Vec<String> {
