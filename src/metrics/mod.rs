@@ -75,7 +75,7 @@ impl From<bool> for Value {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LabelSet {
     first: u32,
-    len: u32,
+    len: u16,
 }
 
 impl LabelSet {
@@ -88,14 +88,25 @@ struct Family {
     desc: &'static Desc,
     /// Index of the family's first sample; its last is where the next family begins.
     first: usize,
+    /// Of a histogram, the bounds of its buckets but for the last, which has none.
+    bounds: &'static [f64],
 }
 
+/// There are thousands of these, so nothing in it is wider than it must be.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
-    labels: LabelSet,
+    /// Its labels, as in a [`LabelSet`].
+    first: u32,
+    len: u16,
+    /// One of the numbers below, or the number of a bucket beyond them.
+    part: u16,
     value: Value,
-    part: Part,
 }
+
+const WHOLE: u16 = 0;
+const SUM: u16 = 1;
+const COUNT: u16 = 2;
+const FIRST_BUCKET: u16 = 3;
 
 /// What a sample is to its family.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -180,9 +191,10 @@ impl Page {
         let moved = |set: LabelSet| LabelSet { first: set.first + labels, ..set };
         self.text.push_str(&other.text);
         self.ends.extend(other.ends.iter().map(|end| end + text));
-        self.samples.extend(other.samples.iter().map(|sample| Sample { labels: moved(sample.labels), ..*sample }));
+        let moved_sample = |sample: &Sample| Sample { first: sample.first + labels, ..*sample };
+        self.samples.extend(other.samples.iter().map(moved_sample));
         let families = other.families.iter();
-        self.families.extend(families.map(|family| Family { desc: family.desc, first: family.first + samples }));
+        self.families.extend(families.map(|family| Family { first: family.first + samples, ..*family }));
         let points = other.points.iter();
         self.points.extend(points.map(|point| PointEntry {
             tags: moved(point.tags),
@@ -254,13 +266,13 @@ impl Page {
             let _ = write!(LabelWriter { text: &mut self.text, start }, "{value}");
             self.ends.push(self.text.len() as u32);
         }
-        LabelSet { first, len: values.len() as u32 }
+        LabelSet { first, len: values.len() as u16 }
     }
 
     /// Begins a family; the samples that follow belong to it. A family without samples is still announced.
     pub fn family(&mut self, desc: &'static Desc) {
         debug_assert!(self.families.iter().all(|family| family.desc.name != desc.name), "{} begun twice", desc.name);
-        self.families.push(Family { desc, first: self.samples.len() });
+        self.families.push(Family { desc, first: self.samples.len(), bounds: &[] });
     }
 
     /// Adds a sample with stored labels to the family begun last.
@@ -269,23 +281,27 @@ impl Page {
             self.families.last().is_some_and(|family| family.desc.labels.len() == labels.len as usize),
             "the labels do not fit the family"
         );
-        self.push(labels, value.into(), Part::Whole);
+        self.push(labels, value.into(), WHOLE);
     }
 
     /// Adds a histogram to the family begun last: for each bound, ascending, how many values lie above the one before
     /// and not above it, then how many lie above all of them; and the sum of the values.
-    pub fn histogram(&mut self, labels: LabelSet, bounds: &[f64], counts: &[u64], sum: f64) {
-        let mut below = 0;
-        for (bound, count) in bounds.iter().copied().chain([f64::INFINITY]).zip(counts) {
-            below += count;
-            self.push(labels, below.into(), Part::Bucket(bound));
+    pub fn histogram(&mut self, labels: LabelSet, bounds: &'static [f64], counts: &[u64], sum: f64) {
+        debug_assert_eq!(bounds.len() + 1, counts.len(), "a count for each bound and one for all above");
+        if let Some(family) = self.families.last_mut() {
+            family.bounds = bounds;
         }
-        self.push(labels, sum.into(), Part::Sum);
-        self.push(labels, below.into(), Part::Count);
+        let mut below = 0;
+        for (bucket, count) in (FIRST_BUCKET..).zip(counts) {
+            below += count;
+            self.push(labels, below.into(), bucket);
+        }
+        self.push(labels, sum.into(), SUM);
+        self.push(labels, below.into(), COUNT);
     }
 
-    fn push(&mut self, labels: LabelSet, value: Value, part: Part) {
-        self.samples.push(Sample { labels, value, part });
+    fn push(&mut self, LabelSet { first, len }: LabelSet, value: Value, part: u16) {
+        self.samples.push(Sample { first, len, part, value });
     }
 
     /// Adds a family with a single sample that has no labels.
@@ -298,7 +314,8 @@ impl Page {
     pub fn families(&self) -> impl Iterator<Item = FamilyView<'_>> {
         self.families.iter().enumerate().map(|(index, family)| {
             let end = self.families.get(index + 1).map_or(self.samples.len(), |next| next.first);
-            FamilyView { page: self, desc: family.desc, samples: self.samples.get(family.first..end).unwrap_or(&[]) }
+            let samples = self.samples.get(family.first..end).unwrap_or(&[]);
+            FamilyView { page: self, desc: family.desc, bounds: family.bounds, samples }
         })
     }
 
@@ -315,16 +332,25 @@ pub struct FamilyView<'a> {
     page: &'a Page,
     /// Its description.
     pub desc: &'static Desc,
+    bounds: &'static [f64],
     samples: &'a [Sample],
 }
 
 impl<'a> FamilyView<'a> {
     /// The family's samples, in the order they were written.
     pub fn samples(&self) -> impl Iterator<Item = SampleView<'a>> {
-        let (page, names) = (self.page, self.desc.labels);
+        let (page, names, bounds) = (self.page, self.desc.labels, self.bounds);
         let view = move |sample: &Sample| {
-            let Sample { labels, value, part } = *sample;
-            SampleView { page, names, labels, value, part }
+            let Sample { first, len, part, value } = *sample;
+            let part = match part {
+                WHOLE => Part::Whole,
+                SUM => Part::Sum,
+                COUNT => Part::Count,
+                bucket => {
+                    Part::Bucket(bounds.get(usize::from(bucket - FIRST_BUCKET)).copied().unwrap_or(f64::INFINITY))
+                }
+            };
+            SampleView { page, names, labels: LabelSet { first, len }, value, part }
         };
         self.samples.iter().map(view)
     }
@@ -376,7 +402,7 @@ impl<'a> Point<'a> {
     /// Tag names with their values, in output order.
     pub fn tags(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
         let page = self.page;
-        let pairs = |set: LabelSet| (set.first..set.first + set.len).step_by(2);
+        let pairs = |set: LabelSet| (set.first..set.first + u32::from(set.len)).step_by(2);
         pairs(page.common_tags).chain(pairs(self.tags)).map(|index| (page.label(index), page.label(index + 1)))
     }
 }
@@ -479,6 +505,11 @@ mod tests {
         assert_eq!(points, wanted);
         page.clear();
         assert_eq!((page.points().count(), page.wants_points()), (0, true));
+    }
+
+    #[test]
+    fn a_sample_takes_no_more_room_than_its_value_and_eight_bytes() {
+        assert_eq!(size_of::<Sample>(), size_of::<Value>() + 8);
     }
 
     #[test]
