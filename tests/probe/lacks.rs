@@ -159,7 +159,7 @@ fn check_tells_what_would_be_probed_and_what_is_in_the_way() {
         &["there is no interface ppp7 for IPv4 probes: name another, or auto"],
     );
     lab.router.must(&["ip", "route", "flush", "default"]);
-    told(&(section(&[]) + &targets), 0, &["target 198.51.100.10 cannot be reached now: no_route"]);
+    told(&(section(&[]) + &targets), 0, &["target 198.51.100.10 cannot be reached now: no route"]);
     // Nobody was probed.
     assert_eq!(setup(&lab, "config probe 'probe'\n\toption interval 'fast'\n").run(&["check"]).status.code(), Some(2));
 }

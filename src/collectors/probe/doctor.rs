@@ -66,7 +66,8 @@ fn targets(settings: &Settings, paths: &mut Paths) -> Vec<Finding> {
     for wanted in &settings.targets {
         let Host::Address(ip) = wanted.host else { continue };
         if let Err(cause) = paths.find(ip, settings.via(&ip)) {
-            findings.push(Finding::note(format!("target {ip} cannot be reached now: {}", cause.word())));
+            let why = cause.word().replace('_', " ");
+            findings.push(Finding::note(format!("target {ip} cannot be reached now: {why}")));
         }
     }
     findings
