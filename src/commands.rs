@@ -1,4 +1,4 @@
-//! The commands that are not the daemon: `once`, `check`, `clean`, `ping`, `homeplug`.
+//! The commands that are not the daemon: `once`, `check`, `clean`, `ping`, `homeplug`, `freebox`.
 
 pub mod ping;
 
