@@ -1,7 +1,7 @@
-//! What the architecture forbids, and the tables of the README: read from our own sources.
+//! What the architecture forbids, and the tables of the documents: read from our own sources.
 //!
-//! The tables stand between `<!-- metrics:begin -->` and `<!-- metrics:end -->`, and likewise `options`; `BLESS=1`
-//! rewrites them.
+//! docs/metrics.md has its table between `<!-- metrics:begin -->` and `<!-- metrics:end -->`, docs/configuration.md
+//! likewise `options`; `BLESS=1` rewrites them.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test crate")]
 
@@ -225,19 +225,19 @@ fn no_program_is_ever_run() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// Compares what stands in the README between two markers with `table`, or rewrites it if so asked.
+/// Compares what stands in the document `name` between two markers with `table`, or rewrites it if so asked.
 #[track_caller]
-fn readme_has(marker: &str, table: &str) {
-    let path = root().join("README.md");
+fn document_has(name: &str, marker: &str, table: &str) {
+    let path = root().join("docs").join(name);
     let text = fs::read_to_string(&path).unwrap();
     let (begin, end) = (format!("<!-- {marker}:begin -->\n"), format!("<!-- {marker}:end -->"));
     let parts = text.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?)));
-    let Some((before, (found, after))) = parts else { panic!("README.md has no {begin}...{end}") };
+    let Some((before, (found, after))) = parts else { panic!("{name} has no {begin}...{end}") };
     if std::env::var_os("BLESS").is_some() {
         fs::write(&path, format!("{before}{begin}{table}{end}{after}")).unwrap();
     } else {
         let difference = found.lines().zip(table.lines()).find(|(old, new)| old != new);
-        assert!(found == table, "the {marker} table of README.md differs at {difference:#?}; BLESS=1 rewrites it");
+        assert!(found == table, "the {marker} table of {name} differs at {difference:#?}; BLESS=1 rewrites it");
     }
 }
 
@@ -259,7 +259,7 @@ fn metric(out: &mut String, desc: &Desc) {
 }
 
 #[test]
-fn the_readme_lists_every_metric_and_every_option() {
+fn the_documents_list_every_metric_and_every_option() {
     let mut metrics = String::new();
     for (name, descs) in ALL.iter().map(|row| (row.name, row.metrics)).chain([("gatemeter itself", self_metrics::ALL)])
     {
@@ -280,7 +280,6 @@ fn the_readme_lists_every_metric_and_every_option() {
             row(&mut options, &[&format!("`{}`{list}", option.name), &default, option.help]);
         }
     }
-    // One after the other: both rewrite the same file.
-    readme_has("metrics", &format!("{}\n", metrics.trim_start()));
-    readme_has("options", &format!("{}\n", options.trim_start()));
+    document_has("metrics.md", "metrics", &format!("{}\n", metrics.trim_start()));
+    document_has("configuration.md", "options", &format!("{}\n", options.trim_start()));
 }
