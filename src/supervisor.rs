@@ -1,7 +1,7 @@
 //! Runs each collector as a task of its own: opens it, collects when due, publishes, and contains its failures.
 //!
 //! A collector that fails, hangs past its deadline or panics is thrown away, built anew and opened again after a pause
-//! that grows. One line is logged when it goes down and one when it comes back, none in between. Its page leaves the
+//! that grows. One line is logged when it goes down, one for each further reason, and one when it comes back. Its page leaves the
 //! snapshot after three intervals without success. No other collector notices any of it.
 
 use std::cell::{Cell, RefCell};
@@ -32,6 +32,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const FAREWELL: Duration = Duration::from_millis(400);
 /// After so many intervals without success a collector's figures leave the snapshot.
 const STALE_INTERVALS: u32 = 3;
+/// Most reasons that are logged of a collector while it is down.
+const MOST_REASONS: usize = 8;
 
 /// How a collector is doing; read by the self metrics.
 #[derive(Debug)]
@@ -114,7 +116,8 @@ pub async fn run(
     shared: Rc<Shared>,
 ) {
     let interval = FIRST_PAUSE;
-    let mut task = Task { row, status, shared, page: Page::new(), interval, published: false };
+    let told = Told::default();
+    let mut task = Task { row, status, shared, page: Page::new(), interval, published: false, told };
     let mut pause = FIRST_PAUSE;
     loop {
         let begun = Instant::now();
@@ -160,6 +163,23 @@ struct Task {
     page: Page,
     interval: Duration,
     published: bool,
+    told: Told,
+}
+
+/// What was logged since a collector went down, so that one that fails now for this and now for that reason does not
+/// fill the log.
+#[derive(Default)]
+struct Told(Vec<String>);
+
+impl Told {
+    /// Whether a reason is to be logged; it counts as told from then on.
+    fn is_news(&mut self, reason: &str) -> bool {
+        let news = self.0.len() < MOST_REASONS && !self.0.iter().any(|told| told == reason);
+        if news {
+            self.0.push(reason.to_owned());
+        }
+        news
+    }
 }
 
 impl Task {
@@ -287,6 +307,7 @@ impl Task {
             }
         }
         status.tried.set(true);
+        self.told = Told::default();
         *status.trouble.borrow_mut() = None;
         (self.shared.changed)();
     }
@@ -296,9 +317,10 @@ impl Task {
         status.errors.set(status.errors.get() + 1);
         let was_up = status.up.replace(false);
         let text = error.to_string();
+        let is_news = self.told.is_news(&text);
         if was_up || !status.tried.get() {
             log::error!(target: self.row.name, "{text}; trying again from time to time");
-        } else if status.trouble.borrow().as_deref() != Some(&text) {
+        } else if is_news {
             log::error!(target: self.row.name, "still down, for another reason: {text}");
         }
         status.tried.set(true);

@@ -185,3 +185,12 @@ fn one_that_rests_after_a_failure_ends_at_once() {
     stopped(|_| Box::pin(async { panic!("broken") }));
     assert_eq!(FAREWELLS.get(), 0);
 }
+
+#[test]
+fn each_reason_is_told_once_and_not_without_end() {
+    let mut told = Told::default();
+    let news: Vec<bool> = ["off", "slow", "off", "slow", "off"].iter().map(|reason| told.is_news(reason)).collect();
+    assert_eq!(news, [true, true, false, false, false]);
+    let more = (0..100).filter(|number| told.is_news(&format!("answer {number}"))).count();
+    assert_eq!(more, MOST_REASONS - 2);
+}
