@@ -9,6 +9,9 @@ pub use super::transport::Overrun;
 /// Room for events that arrive while we are busy: a few hundred addresses and routes.
 const EVENT_BUFFER_BYTES: libc::c_int = 256 * 1024;
 
+/// Most datagrams that are taken in at once, so that a flood of changes does not keep a task for ever.
+const BATCH: usize = 1024;
+
 /// What to list.
 #[derive(Debug, Clone, Copy)]
 pub enum Subject {
@@ -35,17 +38,19 @@ impl RouteSocket {
         Ok(RouteSocket { events })
     }
 
-    /// Waits for changes and calls `each` for those of one datagram. Safe to be dropped while it waits.
-    pub async fn wait(&mut self, mut each: impl FnMut(Event)) -> Result<(), Overrun> {
+    /// Waits for changes and calls `each` for all that are there. Safe to be dropped while it waits.
+    pub async fn wait(&mut self, each: impl FnMut(Event)) -> Result<(), Overrun> {
         self.events.readable().await.map_err(|_| Overrun)?;
-        self.drain(&mut each).map(|_| ())
+        self.catch_up(each)
     }
 
-    fn drain(&mut self, each: &mut impl FnMut(Event)) -> Result<usize, Overrun> {
-        self.events.drain(1, |message| {
-            route::decode(message)?.into_iter().for_each(&mut *each);
+    /// Calls `each` for the changes that are there, without waiting for any.
+    pub fn catch_up(&mut self, mut each: impl FnMut(Event)) -> Result<(), Overrun> {
+        let each = |message: &super::Message<'_>| {
+            route::decode(message)?.into_iter().for_each(&mut each);
             Ok(())
-        })
+        };
+        self.events.drain(BATCH, each).map(|_| ())
     }
 }
 

@@ -365,7 +365,14 @@ impl Collector for Traffic {
                 let Some(Open::Accounting { route, .. }) = &mut self.open else { return std::future::pending().await };
                 if !self.overrun {
                     let (interfaces, unsettled) = (&mut self.interfaces, &mut self.unsettled);
-                    self.overrun = route.wait(|event| *unsettled |= interfaces.apply(event)).await.is_err();
+                    let mut apply = |event| *unsettled |= interfaces.apply(event);
+                    self.overrun = route.wait(&mut apply).await.is_err();
+                }
+                if !self.overrun && self.unsettled {
+                    // Changes come in company, each a moment after the other.
+                    Timer::after(SETTLE).await;
+                    let (interfaces, unsettled) = (&mut self.interfaces, &mut self.unsettled);
+                    self.overrun = route.catch_up(|event| *unsettled |= interfaces.apply(event)).is_err();
                 }
                 if self.overrun
                     && let Err(error) = self.list_interfaces().await
@@ -373,7 +380,6 @@ impl Collector for Traffic {
                     return error;
                 }
                 if self.unsettled {
-                    Timer::after(SETTLE).await;
                     self.settle();
                 }
             }
