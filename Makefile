@@ -10,10 +10,12 @@ export CLIPPY_CONF_DIR := $(CURDIR)/.ci
 ARGS ?= -e
 SECONDS_DEMO ?= 20
 SECONDS_FUZZ ?= 60
+# Seconds of `make soak`.
+SECONDS_SOAK ?= 3600
 # Seconds after which `make system-test` gives its emulated machine up.
 SECONDS_SYSTEM ?= 1200
 
-.PHONY: help demo run test lint unit integration system-test bench bpf bpf-check fuzz clean setup-% versions
+.PHONY: help demo run test lint unit integration system-test bench soak bpf bpf-check fuzz clean setup-% versions
 .DEFAULT_GOAL := help
 # The test results come last, whatever -j says.
 .NOTPARALLEL:
@@ -59,6 +61,9 @@ system-test: setup-system ## on an emulated machine with Debian 12's Linux 6.1, 
 
 bench: setup-bench ## what it costs, side by side with its peers where they are installed (root)
 	$(CARGO) bench --bench packet_cost --bench probe_cost --bench probe --bench scrape --bench clients --bench flows --bench freebox
+
+soak: setup-bench ## everything at once, for long: memory, descriptors, missed intervals (root; SECONDS_SOAK=3600)
+	$(CARGO) bench --bench soak -- --seconds $(SECONDS_SOAK)
 
 bpf: setup-bpf ## build the kernel programs for both byte orders
 	bpf/build.sh
