@@ -218,6 +218,18 @@ fn unsafe_stays_in_sys_and_uci_sys() {
 }
 
 #[test]
+fn the_architecture_names_every_file_with_unsafe() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let section = text.split("## Where `unsafe` is").nth(1).unwrap().split("\n## ").next().unwrap();
+    for source in sources("src").iter().filter(|source| source.has_word("unsafe")) {
+        let file = source.path.strip_prefix("src/sys/").unwrap();
+        let name = file.split_once('/').map_or(file, |(dir, _)| dir);
+        // The folder itself only says where it compiles.
+        assert!(name == "mod.rs" || section.contains(name), "{} is not in ARCHITECTURE.md", source.path);
+    }
+}
+
+#[test]
 fn no_program_is_ever_run() {
     let spawns =
         |source: &Source| ["Command::new", "process::Command", "execve", "fork"].iter().any(|w| source.has_word(w));
