@@ -3,16 +3,26 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "a test crate")]
 
+mod harness;
 mod lab;
+#[allow(dead_code, reason = "asked over HTTP here, for errors and alerts as well")]
+#[path = "support/prometheus.rs"]
+mod prometheus;
 
+#[path = "dashboards/alerts.rs"]
+mod alerts;
 #[path = "dashboards/board.rs"]
 mod board;
+#[path = "dashboards/home.rs"]
+mod home;
 #[path = "dashboards/names.rs"]
 mod names;
 #[path = "dashboards/promql.rs"]
 mod promql;
 #[path = "dashboards/rules.rs"]
 mod rules;
+#[path = "dashboards/server.rs"]
+mod server;
 #[path = "dashboards/shape.rs"]
 mod shape;
 #[path = "dashboards/tools.rs"]
