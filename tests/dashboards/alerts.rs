@@ -4,6 +4,7 @@
 //! Rules run sixty times as fast as at home and figures are collected once a second, so what takes hours there takes minutes
 //! here. On a machine that is busy an alert may flicker meanwhile; what must come and what must go is waited for.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -129,32 +130,34 @@ fn all_is_well(server: &Server) {
     server.wait_until("rules without trouble", || server.troubled_rules(), Vec::is_empty);
 }
 
-/// Waits until each of these fires, all causes being there, and reads what it says.
+/// Waits until each of these has fired, all causes being there, and reads what they say. Some end by themselves.
 #[track_caller]
 fn fire(server: &Server, expected: &[Expected], seen: &mut Vec<String>) {
-    for (name, instance, summary) in expected {
-        let is_it = |alert: &Alert| {
-            alert.is_firing && alert.labels["alertname"] == *name && alert.labels["instance"] == *instance
-        };
-        let says = |alert: &Alert| alert.annotations["summary"].contains(summary);
-        let what = format!("{name} on {instance} with {summary}");
-        let alerts = server.wait_until(&what, || server.alerts(), |alerts| alerts.iter().any(|a| is_it(a) && says(a)));
-        for alert in alerts {
-            for text in alert.annotations.values() {
-                let is_whole =
-                    !text.contains("<no value>") && !text.contains("error expanding") && !text.contains("{{");
-                assert!(is_whole, "{alert:#?}");
-            }
+    let left = RefCell::new(expected.to_vec());
+    let look = || {
+        let alerts = server.alerts()?;
+        left.borrow_mut().retain(|expected| !alerts.iter().any(|alert| is_it(alert, expected)));
+        Ok((left.borrow().clone(), alerts))
+    };
+    let (_, alerts) = server.wait_until("alerts", look, |(left, _)| left.is_empty());
+    for alert in alerts {
+        for text in alert.annotations.values() {
+            let is_whole = !text.contains("<no value>") && !text.contains("error expanding") && !text.contains("{{");
+            assert!(is_whole, "{alert:#?}");
         }
-        println!("{what}");
-        seen.push((*name).to_owned());
     }
+    seen.extend(expected.iter().map(|(name, ..)| (*name).to_owned()));
     server.wait_until("rules without trouble", || server.troubled_rules(), Vec::is_empty);
+}
+
+fn is_it(alert: &Alert, (name, instance, summary): &Expected) -> bool {
+    let is = |label: &str, value: &str| alert.labels.get(label).is_some_and(|found| found == value);
+    let says = alert.annotations.get("summary").is_some_and(|text| text.contains(summary));
+    alert.is_firing && is("alertname", name) && is("instance", instance) && says
 }
 
 /// Every query of every board is answered with at least one series.
 fn queries_have_data(server: &Server) {
-    let mut count = 0;
     for query in board::all().iter().flat_map(Board::queries) {
         let expression = board::filled_in(&query.expression, "10s", "2m");
         server.wait_until(
@@ -162,9 +165,7 @@ fn queries_have_data(server: &Server) {
             || server.ask(&expression),
             |data| !data.is_empty(),
         );
-        count += 1;
     }
-    println!("{count} queries have data");
 }
 
 /// Every variable of every board has something to choose from.
