@@ -156,8 +156,15 @@ fn is_it(alert: &Alert, (name, instance, summary): &Expected) -> bool {
     alert.is_firing && is("alertname", name) && is("instance", instance) && says
 }
 
-/// Every query of every board is answered with at least one series.
+/// Every query of every board is answered with at least one series, and every recording rule has recorded some.
 fn queries_have_data(server: &Server) {
+    let rules = rules::all();
+    for rule in rules.iter().filter(|rule| !rule.is_alert) {
+        // What one rule of several with the same name adds is what it is told by.
+        let labels: Vec<String> = rule.labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+        let recorded = format!("{{__name__=\"{}\",{}}}", rule.name, labels.join(","));
+        server.wait_for(&recorded, |series| !series.is_empty());
+    }
     for query in board::all().iter().flat_map(Board::queries) {
         let expression = board::filled_in(&query.expression, "10s", "2m");
         server.wait_until(

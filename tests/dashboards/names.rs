@@ -100,7 +100,7 @@ fn rules_ask_for_metrics_and_labels_that_there_are() {
     // A rule may use what an earlier one records.
     for rule in rules::all() {
         let mut possible = check(&rule.expression, &rule.name, &known, &mut wrong);
-        possible.extend(rule.labels.iter().cloned());
+        possible.extend(rule.labels.iter().map(|(name, _)| name.clone()));
         let used = rule.rest.split("$labels.").skip(1);
         for label in used.map(|rest| rest.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap()) {
             if !possible.contains(label) {

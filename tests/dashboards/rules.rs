@@ -11,8 +11,8 @@ pub struct Rule {
     pub name: String,
     pub is_alert: bool,
     pub expression: String,
-    /// Labels it adds.
-    pub labels: Vec<String>,
+    /// Labels it adds, with their values.
+    pub labels: Vec<(String, String)>,
     /// Everything else that is written there: annotations.
     pub rest: String,
 }
@@ -44,7 +44,9 @@ pub fn all() -> Vec<Rule> {
         } else if indent > 8 {
             match part {
                 "expr" => rule.expression += &format!(" {line}"),
-                "labels" => rule.labels.push(line.split(':').next().unwrap().to_owned()),
+                "labels" => {
+                    rule.labels.extend(line.split_once(": ").map(|(name, value)| (name.to_owned(), value.to_owned())))
+                }
                 _ => rule.rest += &format!(" {line}"),
             }
         }
