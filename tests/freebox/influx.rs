@@ -136,6 +136,69 @@ fn parse(line: &str) -> ((String, BTreeMap<String, String>, String), Value) {
     ((plain(measurement), tags, plain(field)), value)
 }
 
+/// What the board of freebox-monitoring (its file for Grafana 11) asks InfluxDB for: measurement, fields, and the tags that
+/// name the lines or columns. It takes the hardware's tags from `firmware_version`, the API's from `sys_uptime`. Boxes
+/// have no `call_line_id` since API 16.
+const BOARD: [(&str, &[&str], &[&str]); 9] = [
+    ("freebox", &["sys_uptime", "firmware_version"], &["api_version", "hw_model", "hw_mac"]),
+    ("freebox", &["rate_down", "rate_up", "bandwidth_down", "bandwidth_up", "wan_ipv4", "wan_ipv6"], &[]),
+    ("freebox", &["wan_ipv4_port_range_min", "wan_ipv4_port_range_max"], &[]),
+    ("freebox", &["sfp_has_signal", "sfp_has_power_report", "sfp_alim_ok", "sfp_pwr_rx", "sfp_pwr_tx"], &[]),
+    ("freebox", &["sys_temp"], &["sensor", "sensor_name"]),
+    ("freebox", &["sys_fan_rpm"], &["fan", "fan_name"]),
+    ("freebox_lan", &["lanhost_count"], &["lan_iface"]),
+    ("freebox_call", &["call_datetime", "call_duration"], &["call", "call_name", "call_number", "call_type"]),
+    (
+        "freebox_switch",
+        &[
+            "switch_link",
+            "switch_duplex",
+            "switch_speed",
+            "switch_rx_bytes_rate",
+            "switch_tx_bytes_rate",
+            "switch_collisions",
+            "switch_err_packets",
+        ],
+        &["switch_port"],
+    ),
+];
+
+/// The columns of its table of hosts.
+const BOARD_HOSTS: (&[&str], &[&str]) = (
+    &["lanhost_reachable", "lanhost_first_activity", "lanhost_last_activity", "lanhost_last_time_reachable"],
+    &["lan_primary_name", "lan_mac_address", "lan_iface"],
+);
+
+#[test]
+fn the_board_of_freebox_monitoring_finds_all_it_asks_for() {
+    let home = Home::new(Model::Fibre);
+    let influx = Influx::start(&home.lab);
+    let lines = home.setup("sys switch lan call").run(&["once", "freebox", "-f", "influxdb"]);
+    // Telegraf adds the tag by which the board chooses a box.
+    let tagged = printed(&lines).lines().map(|line| {
+        let (name, _, rest) = split(line, &[',', ' ']);
+        format!("{name},host=box{}{rest}\n", &line[name.len()..=name.len()])
+    });
+    influx.write(&tagged.collect::<String>(), home.lab.dir());
+    let (fields, tags) = BOARD_HOSTS;
+    for (measurement, fields, tags) in BOARD.into_iter().chain([("freebox_lan", fields, tags)]) {
+        for field in fields {
+            let group: String = tags.iter().map(|tag| format!(", \"{tag}\"")).collect();
+            let query = format!(
+                "SELECT last(\"{field}\") FROM \"{measurement}\" WHERE \"host\" =~ /^box$/ GROUP BY time(1h){group} fill(none)"
+            );
+            let answer = influx.query(&query, "GET");
+            let series = answer["results"][0]["series"].as_array().unwrap_or_else(|| panic!("{query}: {answer}"));
+            assert!(!series.is_empty(), "{query}: {answer}");
+            for tag in tags {
+                let is_told =
+                    series.iter().any(|series| series["tags"][tag].as_str().is_some_and(|value| !value.is_empty()));
+                assert!(is_told, "{query}: no {tag} in {answer}");
+            }
+        }
+    }
+}
+
 /// Compares all points; the database writes long fractions with a digit less.
 #[track_caller]
 fn same(sent: &Points, stored: &Points) {

@@ -27,9 +27,12 @@ impl<'a> Prometheus<'a> {
         Self::start_with(node, dir, &jobs.iter().map(job).collect::<String>())
     }
 
-    /// Likewise with the whole of `scrape_configs`.
+    /// Likewise with the whole of `scrape_configs`, and behind it what else there is to configure, such as `rule_files`. Rules
+    /// are evaluated once a second, too.
     pub fn start_with(node: &'a Node, dir: &Path, scrape_configs: &str) -> Self {
-        let config = format!("global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n{scrape_configs}");
+        let config = format!(
+            "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\n  evaluation_interval: 1s\nscrape_configs:\n{scrape_configs}"
+        );
         let dir = dir.join("prometheus");
         fs::create_dir(&dir).unwrap();
         let (file, data, log) = (dir.join("prometheus.yml"), dir.join("data"), dir.join("log"));
