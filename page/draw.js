@@ -54,20 +54,22 @@ function drawPowerline(svg, stations, rates) {
     const least = Math.min(...known.map((way) => way[2]));
     const [[x1, y1], [x2, y2]] = [place.get(a.key), place.get(b.key)];
     const kind = least >= 100 ? "good" : least >= 30 ? "fair" : "poor";
-    wires.push(make("line", { class: "wire " + kind, x1, y1, x2, y2, "stroke-width": round(1.5 + Math.min(4, least / 80)) }));
+    wires.push(make("line.wire " + kind, { x1, y1, x2, y2, "stroke-width": round(1.5 + Math.min(4, least / 80)) }));
     // With many adapters numbers would hide each other; the table has them all.
     if (stations.length <= 6) for (const [from, to, value] of known) {
       const [[xf, yf], [xt, yt]] = [place.get(from.key), place.get(to.key)];
-      tags.push(make("text", { class: "tag", x: round(xf + (xt - xf) * 0.3), y: round(yf + (yt - yf) * 0.3 + 4) }, value.toFixed(0)));
+      tags.push(make("text.tag", { x: round(xf + (xt - xf) * 0.3), y: round(yf + (yt - yf) * 0.3 + 4) }, value.toFixed(0)));
     }
   }));
   const nodes = stations.map((station) => {
     const [x, y] = place.get(station.key);
     const below = y > height / 2 - 5;
     const kind = "station" + (station.chief ? " chief" : "") + (station.up ? "" : " gone");
-    return make("g", { class: kind }, make("circle", { cx: round(x), cy: round(y), r: 9 }),
+    return make("g." + kind, {}, make("circle", { cx: round(x), cy: round(y), r: 9 }),
       make("text", { x: round(x), y: round(y + (below ? 25 : -26)) }, station.name),
-      make("text", { class: "small", x: round(x), y: round(y + (below ? 38 : -14)) }, station.note));
+      make("text.small", { x: round(x), y: round(y + (below ? 38 : -14)) }, station.note));
   });
+  const low = Math.max(...[...place.values()].map((at) => at[1]));
+  mark(svg, "viewBox", `0 0 400 ${round(low + 44)}`);
   svg.replaceChildren(...wires, ...nodes, ...tags);
 }

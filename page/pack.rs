@@ -16,8 +16,11 @@ const SCRIPTS: [&str; 6] = ["words.js", "memory.js", "draw.js", "model.js", "par
 pub fn pack() {
     let dir = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("page");
     println!("cargo::rerun-if-changed={}", dir.display());
-    let style = lean(&read(&dir, "page.css"));
-    let script = SCRIPTS.map(|name| lean(&read(&dir, name))).concat();
+    // Between the words of a style sheet these blanks say nothing.
+    let style = [(" {", "{"), ("{ ", "{"), (": ", ":"), ("; ", ";"), (", ", ","), (";}", "}"), ("}\n", "}")]
+        .iter()
+        .fold(lean(&read(&dir, "page.css")), |style, (old, new)| style.replace(old, new));
+    let script = squeezed(&SCRIPTS.map(|name| lean(&read(&dir, name))).concat());
     let page = lean(&read(&dir, "page.html")).replace("/*style*/", &style).replace("/*script*/", &script);
     let policy = format!(
         "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; img-src data:; connect-src 'self'; \
@@ -29,7 +32,8 @@ pub fn pack() {
     println!("cargo::rustc-env=GATEMETER_PAGE_LENGTH={}", page.len());
     let mut packed = GzEncoder::new(Vec::new(), Compression::best());
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("page.html.gz");
-    let written = packed.write_all(page.as_bytes()).and_then(|()| packed.finish()).and_then(|gzip| fs::write(&out, gzip));
+    let written =
+        packed.write_all(page.as_bytes()).and_then(|()| packed.finish()).and_then(|gzip| fs::write(&out, gzip));
     if let Err(error) = written {
         fail(&format!("cannot write {}: {error}", out.display()));
     }
@@ -47,6 +51,32 @@ fn lean(text: &str) -> String {
         !line.is_empty() && !comment
     };
     text.lines().map(str::trim).filter(is_wanted).map(|line| format!("{line}\n")).collect()
+}
+
+/// A script without the blanks that say nothing: those beside a sign, outside of texts. Texts in backquotes must not hold
+/// others, and there must be no regular expression.
+fn squeezed(script: &str) -> String {
+    let is_word = |letter: char| letter.is_alphanumeric() || "_$\"`".contains(letter);
+    let (mut out, mut quote, mut is_escaped) = (String::new(), None, false);
+    let mut letters = script.chars().peekable();
+    while let Some(letter) = letters.next() {
+        if let Some(end) = quote {
+            if letter == end && !is_escaped {
+                quote = None;
+            }
+            is_escaped = letter == '\\' && !is_escaped;
+        } else if letter == '"' || letter == '`' {
+            quote = Some(letter);
+        } else if letter == ' ' {
+            let (before, after) = (out.chars().next_back().unwrap_or(' '), *letters.peek().unwrap_or(&' '));
+            let is_sign = !is_word(before) || !is_word(after);
+            if is_sign && !(before == after && "+-".contains(before)) {
+                continue;
+            }
+        }
+        out.push(letter);
+    }
+    out
 }
 
 /// SHA-256 in base64, as a Content-Security-Policy has it.

@@ -34,16 +34,16 @@ function facts(list, pairs) {
 function big(node, bits) {
   const [value, unit] = scaled(bits, BITS);
   mark(node, "value", bits);
-  if (!node.firstChild) node.append("", make("span", { class: "unit" }));
+  if (!node.firstChild) node.append("", make("span.unit"));
   if (node.firstChild.nodeValue !== value) node.firstChild.nodeValue = value;
   say(node.lastChild, unit);
 }
 
+const toward = (rows, way) => rows.filter((row) => row.direction === way);
 const total = [];
 function showNow({ list, flows }, get) {
   const online = list.filter((one) => one.online);
-  const line = get("freebox_connection_rate_bytes_per_second");
-  const way = (name) => 8 * sum(line.filter((row) => row.direction === name), (row) => row.v);
+  const way = (name) => 8 * sum(toward(get("freebox_connection_rate_bytes_per_second"), name));
   const [down, up] = list.length ? [sum(list, (one) => one.rx), sum(list, (one) => one.tx)] : [way("down"), way("up")];
   total.push([down, up]);
   if (total.length > STEPS) total.shift();
@@ -51,23 +51,22 @@ function showNow({ list, flows }, get) {
   big($("now-up"), up);
   const chart = $("now-chart");
   const top = drawRates(chart.children[1], chart.children[2], total, 600, 120, 100000);
+  const length = span((total.length * wait) / 1000);
   const most = (at) => rate(Math.max(...total.map((one) => one[at])));
-  mark(chart, "aria-label", `Rates of the last ${span(total.length * wait / 1000)}: down at most ${most(0)}, up at most ${most(1)}`);
-  say($("now-since"), total.length > 2 ? span(total.length * wait / 1000) + " ago" : "");
+  mark(chart, "aria-label", `Rates of the last ${length}: down at most ${most(0)}, up at most ${most(1)}`);
+  say($("now-since"), length + " ago");
   say($("now-top"), "full height " + rate(top));
   const able = get("freebox_connection_bandwidth_bytes_per_second").map((row) => [row.direction, rate(8 * row.v)]);
   facts($("now-facts"), [
     ["Online", list.length ? online.length + " of " + list.length : undefined],
     ["Connections", flows ? String(sum(list, (one) => one.flows)) : undefined],
-    ["The line can do", able.map(([name, text]) => text + " " + name).join(", ")],
+    ["Line", able.map(([name, text]) => (name === "up" ? "↑ " : "↓ ") + text).join("  ")],
   ]);
 }
 
-const address = (one) => [...one.ips].map((ip) => ip.split(".").map((part) => part.padStart(3, "0")).join(".")).sort()[0] || "";
 const ORDERS = {
   use: (a, b) => b.weight - a.weight || b.online - a.online || (a.name < b.name ? -1 : 1),
   name: (a, b) => a.name.localeCompare(b.name),
-  address: (a, b) => (address(a) < address(b) ? -1 : 1),
 };
 
 // In order of use, devices change places at most every ten seconds, and not under somebody's hands.
@@ -83,16 +82,16 @@ function inOrder(list, now, anew) {
 }
 
 function beginClient() {
-  const node = { dot: make("span", { class: "dot" }), name: make("bdi", { class: "name" }), more: make("span", { class: "more" }) };
-  node.state = make("span", { class: "hide" });
-  [node.down, node.up] = ["down", "up"].map((way) => make("path", { class: "area " + way }));
-  [node.rx, node.tx, node.flows] = [make("data", {}), make("data", {}), make("data", {})];
-  const way = (name, word, arrow, data) => make("span", { class: name }, make("span", { "aria-hidden": "true" }, arrow + " "), make("span", { class: "hide" }, word), data);
+  const node = { dot: make("span.dot"), name: make("bdi.name"), more: make("span.more") };
+  node.state = make("span.hide");
+  [node.down, node.up] = ["down", "up"].map((way) => make("path.area " + way));
+  [node.rx, node.tx, node.flows] = [make("data"), make("data"), make("data")];
+  const way = (name, word, arrow, data) => make("span." + name, {}, make("span", { "aria-hidden": "true" }, arrow + " "), make("span.hide", {}, word), data);
   node.root = make("tr", {},
-    make("th", { scope: "row" }, make("div", { class: "who" }, node.dot, make("span", {}, node.name, node.state, node.more))),
-    make("td", {}, make("svg", { class: "spark", viewBox: "0 0 200 34", preserveAspectRatio: "none", "aria-hidden": "true" }, make("path", { class: "grid", d: "M0 23.8H200" }), node.down, node.up)),
-    make("td", { class: "num rate" }, way("down", "down ", "↓", node.rx), way("up", "up ", "↑", node.tx)),
-    make("td", { class: "num" }, node.flows));
+    make("th", { scope: "row" }, make("div.who", {}, node.dot, make("span", {}, node.name, node.state, node.more))),
+    make("td", {}, make("svg.spark", { viewBox: "0 0 200 34", preserveAspectRatio: "none", "aria-hidden": "true" }, make("path.grid", { d: "M0 23.8H200" }), node.down, node.up)),
+    make("td.num rate", {}, way("down", "down ", "↓", node.rx), way("up", "up ", "↑", node.tx)),
+    make("td.num", {}, node.flows));
   return node;
 }
 
@@ -112,7 +111,7 @@ function showClients(model, now, time, anew) {
     say(node.name, one.name);
     mark(node.name, "title", [one.key, ...one.ips].join("\n"));
     const ips = [...one.ips].filter((ip) => ip !== one.name);
-    const others = ips.length > 1 ? ` and ${ips.length - 1} more` : "";
+    const others = ips.length > 1 ? ` +${ips.length - 1}` : "";
     const seen = one.seen > 0 ? ", seen " + span(time - one.seen) + " ago" : "";
     say(node.more, one.online ? (ips[0] || "") + others : "offline" + seen);
     say(node.state, one.online ? " online " : " ");
@@ -126,10 +125,9 @@ function showClients(model, now, time, anew) {
 }
 
 function beginToday() {
-  const node = { name: make("bdi", { class: "name" }), down: make("data", {}), up: make("data", {}), all: make("data", {}), a: make("i", {}), b: make("i", {}) };
-  const cell = (data, kind) => make("td", { class: "num " + kind }, data);
-  node.root = make("tr", {}, make("th", { scope: "row" }, node.name, make("span", { class: "bar", "aria-hidden": "true" }, node.a, node.b)),
-    cell(node.down, ""), cell(node.up, ""), cell(node.all, "wide"));
+  const node = { name: make("bdi.name"), down: make("data"), up: make("data"), a: make("i"), b: make("i") };
+  node.root = make("tr", {}, make("th", { scope: "row" }, node.name, make("span.bar", { "aria-hidden": "true" }, node.a, node.b)),
+    make("td.num", {}, node.down), make("td.num", {}, node.up));
   return node;
 }
 
@@ -143,22 +141,21 @@ function showToday({ list, counts }, get) {
     say(node.name, one.name);
     figure(node.down, one.down, bytes(one.down));
     figure(node.up, one.up, bytes(one.up));
-    figure(node.all, one.both, bytes(one.both));
     node.a.style.width = round((100 * one.down) / top) + "%";
     node.b.style.width = round((100 * one.up) / top) + "%";
   });
   for (const way of ["down", "up"]) figure($("today-" + way), sum(hosts, (one) => one[way]), bytes(sum(hosts, (one) => one[way])));
   const from = memory.since === new Date(memory.since).setHours(0, 0, 0, 0) ? "since midnight" : `since ${clock(memory.since)}, when this browser first looked`;
-  const lost = sum(get("gatemeter_traffic_uncounted_packets_total"), (row) => row.v);
+  const lost = sum(get("gatemeter_traffic_uncounted_packets_total"));
   say($("today-since"), `Bytes ${get("node_nat_traffic_download").length ? "to and from the internet" : "through the router"} ${from}` + (lost ? `; ${lost} packets could be charged to nobody` : ""));
 }
 
 function beginPath() {
-  const node = { name: make("bdi", { class: "name" }), more: make("span", { class: "more" }), mean: make("data", {}), loss: make("data", { class: "loss" }) };
+  const node = { name: make("bdi.name"), more: make("span.more"), mean: make("data"), loss: make("data.loss") };
   for (const kind of ["late", "pale", "lost"]) node[kind] = make("path", { class: kind });
-  node.strip = make("svg", { class: "strip", viewBox: "0 0 600 40", preserveAspectRatio: "none", role: "img" }, node.late, node.pale, node.lost);
-  node.jitter = make("span", {});
-  node.root = make("li", { class: "path" }, node.name, make("span", { class: "value" }, node.mean, " ", node.jitter), node.more, node.loss, node.strip);
+  node.strip = make("svg.strip", { viewBox: "0 0 600 40", preserveAspectRatio: "none", role: "img" }, node.late, node.pale, node.lost);
+  node.jitter = make("span");
+  node.root = make("li.path", {}, node.name, make("span.value", {}, node.mean, " ", node.jitter), node.more, node.loss, node.strip);
   return node;
 }
 
@@ -185,13 +182,13 @@ function showPowerline({ stations, links }) {
   $("powerline").hidden = !stations.length;
   // It is drawn anew when it has changed, which is not often.
   const text = JSON.stringify([stations, [...links]]);
-  if (text === mapped) return;
+  if (text === mapped || !stations.length) return;
   mapped = text;
   drawPowerline($("powerline-map"), stations, links);
   const name = new Map(stations.map((one) => [one.key, one.name + " (" + one.key.slice(-5) + ")"]));
   const ends = [...links].map(([way, value]) => [...way.split(" ").map((key) => name.get(key)), value.toFixed(0)]);
-  mark($("powerline-map"), "aria-label", `Powerline network of ${stations.length} adapters; slowest link ${links.size ? Math.min(...links.values()).toFixed(0) + " Mbit/s" : "unknown"}; the table below has all`);
-  $("powerline-rows").replaceChildren(...ends.map(([from, to, value]) => make("tr", {}, make("td", {}, from), make("td", {}, to), make("td", { class: "num" }, value))));
+  mark($("powerline-map"), "aria-label", `Powerline network of ${stations.length} adapters; the table below has its rates`);
+  $("powerline-rows").replaceChildren(...ends.map(([from, to, value]) => make("tr", {}, make("td", {}, from), make("td", {}, to), make("td.num", {}, value))));
 }
 
 function showLine(get) {
@@ -201,30 +198,30 @@ function showLine(get) {
   const up = get("freebox_connection_up").some((row) => row.v === 1);
   say($("line-state"), up ? "connected" : info.state || "down");
   mark($("line-state"), "class", up ? "pill on" : "pill bad");
-  const both = (name, text) => ["down", "up"].map((way) => get(name).filter((row) => row.direction === way).map((row) => text(row.v)).join()).filter(Boolean).join(" / ");
-  const one = (name, text) => get(name).slice(0, 1).map((row) => text(row.v)).join();
+  const line = (name) => get("freebox_connection_" + name);
+  const both = (name, text) => ["down", "up"].map((way) => toward(line(name), way).map((row) => text(row.v)).join()).filter(Boolean).join(" / ");
+  const one = (name, text) => get("freebox_" + name).slice(0, 1).map((row) => text(row.v)).join();
   const bits = (value) => rate(8 * value);
-  const light = (way) => get("freebox_connection_ftth_sfp_power_dbm").filter((row) => row.direction === way).map((row) => row.v.toFixed(1) + " dBm").join();
-  const errors = (kind) => sum(get("freebox_connection_xdsl_errors_total").filter((row) => row.name === kind), (row) => row.v);
-  const [dsl] = get("freebox_connection_xdsl_info");
+  const light = (way) => toward(line("ftth_sfp_power_dbm"), way).map((row) => row.v.toFixed(1) + " dBm").join();
+  const errors = (kind) => sum(line("xdsl_errors_total").filter((row) => row.name === kind));
+  const [dsl] = line("xdsl_info");
   const [box] = get("freebox_system_info");
-  const warmest = Math.max(...get("freebox_system_temp_celsius").map((row) => row.v));
+  const warmest = Math.max(...get("freebox_system_temp_celsius").map(number));
   facts($("line-facts"), [
     ["Medium", [info.media, info.type].filter(Boolean).join(", ")],
-    ["Now, down / up", both("freebox_connection_rate_bytes_per_second", bits)],
-    ["Possible, down / up", both("freebox_connection_bandwidth_bytes_per_second", bits)],
+    ["Now, down / up", both("rate_bytes_per_second", bits)],
     ["Light in / out", [light("rx"), light("tx")].filter(Boolean).join(" / ")],
-    ["Fibre", one("freebox_connection_ftth_link", (value) => (value ? "link" : "no link"))],
+    ["Fibre", one("connection_ftth_link", (value) => (value ? "link" : "no link"))],
     ["DSL", dsl && [dsl.status, dsl.modulation].filter(Boolean).join(", ")],
-    ["Synchronised for", one("freebox_connection_xdsl_uptime_seconds", span)],
-    ["Synchronised at, down / up", both("freebox_connection_xdsl_rate_bytes_per_second", bits)],
-    ["Could be", both("freebox_connection_xdsl_max_rate_bytes_per_second", bits)],
-    ["Signal to noise", both("freebox_connection_xdsl_snr_db", (value) => value + " dB")],
-    ["Attenuation", both("freebox_connection_xdsl_attenuation_db", (value) => value + " dB")],
+    ["Synchronised for", one("connection_xdsl_uptime_seconds", span)],
+    ["Synchronised at, down / up", both("xdsl_rate_bytes_per_second", bits)],
+    ["Could be", both("xdsl_max_rate_bytes_per_second", bits)],
+    ["Signal to noise", both("xdsl_snr_db", (value) => value + " dB")],
+    ["Attenuation", both("xdsl_attenuation_db", (value) => value + " dB")],
     ["Errors", dsl && `${errors("crc")} checksums, ${errors("fec")} corrected`],
     ["Address", [info.ipv4, info.ipv6].filter(Boolean).join(" ")],
     ["Box", box && [box.model_name || box.model, box.firmware].filter(Boolean).join(", firmware ")],
-    ["Box up for", one("freebox_system_uptime_seconds", span)],
+    ["Box up for", one("system_uptime_seconds", span)],
     ["Warmest", warmest > 0 ? warmest + " °C" : ""],
   ]);
 }
@@ -234,19 +231,19 @@ function hints(get) {
   const zero = (name) => get(name).filter((row) => row.v === 0);
   return {
     traffic: [
-      ...zero("gatemeter_traffic_interface_attached").map((row) => `Nothing is counted on ${row.interface}: see the log.`),
-      ...zero("gatemeter_traffic_pinned").map(() => "Counts end with the daemon: there is no BPF file system."),
+      ...zero("gatemeter_traffic_interface_attached").map((row) => `Nothing is counted on ${row.interface}: the log says why.`),
+      ...zero("gatemeter_traffic_pinned").map(() => "Counts end with the daemon: mount a BPF file system."),
     ],
     clients: get("gatemeter_clients_accounting_info").filter((row) => row.source === "off").map(() => "Bytes are not counted: clients.accounting is off."),
-    probe: get("gatemeter_probe_unresolved_targets").filter((row) => row.v > 0).map((row) => `${row.v} target(s) have no address: is their name right, and does the name server answer?`),
-    homeplug: zero("homeplug_up").map((row) => `No adapter answers on ${row.interface}: is it the interface they are behind?`),
-    freebox: zero("freebox_up").map((row) => `The box does not tell of "${row.section}": gatemeter freebox status shows the rights.`),
+    probe: get("gatemeter_probe_unresolved_targets").filter((row) => row.v > 0).map((row) => `${row.v} target(s) have no address: check the names and the name server.`),
+    homeplug: zero("homeplug_up").map((row) => `No adapter answers on ${row.interface}: are they behind another interface?`),
+    freebox: zero("freebox_up").map((row) => `The box does not tell of ${row.section}: gatemeter freebox status shows the rights.`),
   };
 }
 
 function beginHealth() {
-  const node = { name: make("span", { class: "name" }), more: make("span", { class: "more" }), pill: make("span", { class: "pill" }), trouble: make("p", { class: "trouble" }), hint: make("p", { class: "hint" }) };
-  node.root = make("li", {}, make("div", { class: "head" }, make("span", {}, node.name, node.more), node.pill), node.trouble, node.hint);
+  const node = { name: make("span.name"), more: make("span.more"), pill: make("span.pill"), trouble: make("p.trouble"), hint: make("p.hint") };
+  node.root = make("li", {}, make("div.head", {}, node.name, node.more, node.pill), node.trouble, node.hint);
   return node;
 }
 

@@ -3,9 +3,12 @@
 const $ = (id) => document.getElementById(id);
 const SHAPES = new Set(["svg", "path", "line", "circle", "g", "text", "title"]);
 
-// Makes an element. What comes from the network gets into the page as text or by this, never as markup.
-function make(name, attributes, ...children) {
+// Makes an element, as "tag" or "tag.class other". What comes from the network gets into the page as text or by this,
+// never as markup.
+function make(what, attributes, ...children) {
+  const [name, kind] = what.split(".");
   const node = SHAPES.has(name) ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
+  if (kind) node.setAttribute("class", kind);
   for (const key in attributes) node.setAttribute(key, attributes[key]);
   node.append(...children);
   return node;
@@ -37,6 +40,7 @@ const bytes = (count) => scaled(count, ["B", "kB", "MB", "GB", "TB"]).join(" ");
 
 function latency(seconds) {
   const ms = seconds * 1000;
+  if (ms < 0.0995) return (ms * 1000).toFixed(0) + " µs";
   return ms.toFixed(ms >= 99.95 ? 0 : ms >= 9.995 ? 1 : 2) + " ms";
 }
 const share = (ratio) => (ratio * 100).toFixed(ratio > 0 && ratio < 0.0995 ? 1 : 0) + " %";
@@ -49,4 +53,5 @@ function span(seconds) {
   return Math.floor(s / 86400) + " d " + Math.floor((s % 86400) / 3600) + " h";
 }
 const clock = (time) => new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-const sum = (list, value) => list.reduce((all, one) => all + value(one), 0);
+const number = (row) => row.v;
+const sum = (list, value = number) => list.reduce((all, one) => all + value(one), 0);

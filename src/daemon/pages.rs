@@ -174,9 +174,7 @@ impl Pages {
         }
         text.push_str("</table>\n");
         more(&mut text);
-        text.push_str(
-            "<p><a href=\"/metrics\">Metrics</a> <a href=\"/healthz\">Health</a></p></body></html>\n",
-        );
+        text.push_str("<p><a href=\"/metrics\">Metrics</a> <a href=\"/healthz\">Health</a></p></body></html>\n");
         Reply::page(label, "text/html; charset=utf-8", text)
             .header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
             .header("X-Content-Type-Options", "nosniff")

@@ -168,7 +168,9 @@ mod tests {
         assert_eq!(read[0]["rows"][0][1], name);
         let text = written(name, html);
         assert!(
-            text.contains("<td>&lt;/script&gt;&lt;img src=x onerror=&quot;a&quot;&gt;&amp;&#39;\\\u{2028}\u{2029}</td>")
+            text.contains(
+                "<td>&lt;/script&gt;&lt;img src=x onerror=&quot;a&quot;&gt;&amp;&#39;\\\u{2028}\u{2029}</td>"
+            )
         );
         assert_eq!((text.matches("<table>").count(), text.matches("<img").count()), (3, 0), "{text}");
     }
@@ -176,7 +178,9 @@ mod tests {
     #[test]
     fn people_get_titles_and_no_column_that_is_always_1() {
         let text = written("pc", html);
-        assert!(text.contains("<th scope=\"col\">client</th><th scope=\"col\">flows</th><th scope=\"col\">online</th>"));
+        assert!(
+            text.contains("<th scope=\"col\">client</th><th scope=\"col\">flows</th><th scope=\"col\">online</th>")
+        );
         assert!(text.contains("<th scope=\"col\">up &amp; well</th></tr>\n<tr><td>0.25</td></tr>"), "{text}");
         assert!(!text.contains("host_info"), "{text}");
     }

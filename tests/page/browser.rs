@@ -159,19 +159,27 @@ impl Tab<'_> {
         answer["result"]["value"].clone()
     }
 
-    /// Waits until an expression is true in the page.
+    /// Waits until an expression is true in the page, which must not complain on the way.
     #[track_caller]
     pub fn until(&self, expression: &str) {
+        let so = self.wait(expression, || self.is_innocent());
+        assert!(so, "never so in the page: {expression}; it says\n{}", self.eval("document.body.innerText"));
+    }
+
+    /// Whether an expression becomes true in the page, whatever that complains about.
+    pub fn comes_true(&self, expression: &str) -> bool {
+        self.wait(expression, || ())
+    }
+
+    fn wait(&self, expression: &str, meanwhile: impl Fn()) -> bool {
         let parameters = json!({"expression": expression, "returnByValue": true});
         let is_so = || {
             // While a page is being loaded, what it will have is not there yet.
             let answer = self.call("Runtime.evaluate", parameters.clone());
-            self.is_innocent();
+            meanwhile();
             (answer["result"]["value"] == true).then_some(())
         };
-        if poll(PATIENCE, is_so).is_none() {
-            panic!("never so in the page: {expression}; it says\n{}", self.eval("document.body.innerText"));
-        }
+        poll(PATIENCE, is_so).is_some()
     }
 
     /// Presses and releases a key, by its DevTools names.
@@ -188,7 +196,8 @@ impl Tab<'_> {
         // Whatever was said before this answer has arrived by then.
         self.call("Runtime.evaluate", json!({"expression": "1"}));
         let events = self.browser.events.borrow();
-        let here = events.iter().filter(|event| event["sessionId"] == self.session.as_str() && event["method"] == method);
+        let here =
+            events.iter().filter(|event| event["sessionId"] == self.session.as_str() && event["method"] == method);
         here.map(|event| event["params"].clone()).collect()
     }
 
@@ -228,7 +237,8 @@ fn base64(text: &str) -> Vec<u8> {
     };
     let mut out = Vec::with_capacity(text.len() / 4 * 3);
     for four in text.trim_end_matches('=').as_bytes().chunks(4) {
-        let bits = four.iter().fold(0_u32, |bits, letter| bits << 6 | u32::from(value(*letter))) << (6 * (4 - four.len()));
+        let bits =
+            four.iter().fold(0_u32, |bits, letter| bits << 6 | u32::from(value(*letter))) << (6 * (4 - four.len()));
         out.extend(bits.to_be_bytes()[1..four.len()].iter());
     }
     out

@@ -1,5 +1,6 @@
 //! A home to look at: devices that talk to the internet, paths, a powerline network, and the operator's box.
 
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use crate::harness::{Daemon, Setup};
 use crate::lab::firewall::Firewall;
 use crate::lab::freebox::{self, Freebox};
 use crate::lab::powerline::{Model, Segment};
+use crate::lab::responder::{Responder, Rule};
 use crate::lab::traffic::TcpPair;
 use crate::lab::{Lab, Node};
 
@@ -21,6 +23,7 @@ pub struct Home<'a> {
     _firewall: Firewall<'a>,
     _powerline: Segment,
     _freebox: Freebox,
+    _far: Responder,
 }
 
 impl<'a> Home<'a> {
@@ -34,7 +37,12 @@ impl<'a> Home<'a> {
         let powerline = lab.powerline(model);
         freebox::grow(true);
         let freebox = Freebox::start(&lab.internet, freebox::Model::Fibre);
-        Home { _firewall: firewall, _powerline: powerline, _freebox: freebox }
+        let far = Responder::start(&lab.router);
+        for (n, ms, spread) in [(1, 2, 400), (2, 11, 1900), (3, 17, 2400)] {
+            let rule = Rule::new().delay(Duration::from_millis(ms)).jitter(Duration::from_micros(spread), n.into());
+            far.rule(Ipv4Addr::new(198, 18, 0, n), rule);
+        }
+        Home { _firewall: firewall, _powerline: powerline, _freebox: freebox, _far: far }
     }
 
     /// A set-up with all collectors, registered at the box.
@@ -45,19 +53,19 @@ impl<'a> Home<'a> {
             "-o",
             "homeplug.interface=plc0",
             "-o",
-            "target.host=203.0.113.1",
+            "target.host=198.18.0.1",
             "-o",
             "target.name=provider",
             "-o",
-            "target.host=198.51.100.10",
+            "target.host=198.18.0.2",
             "-o",
-            "target.name=server far away",
+            "target.name=name server",
             "-o",
-            "target.host=198.51.100.10",
+            "target.host=198.18.0.3",
             "-o",
-            "target.name=its web port",
+            "target.name=work",
             "-o",
-            "target.tcp_port=80",
+            "target.tcp_port=443",
             "-o",
             "freebox.endpoint=198.51.100.10",
             "-o",

@@ -19,13 +19,13 @@ const hour = (base, swing, lost) => [...Array(58).keys()].map((at) => {
   const mean = base + swing * (1 + Math.sin(at / 5)) + (at % 13 === 7 ? swing * 3 : 0);
   return [minute - 58 + at, 300, answered, answered * mean, 1];
 });
-const paths = { "203.0.113.1": hour(.0021, .0003, {}), "198.51.100.10": hour(.0118, .0016, { 20: 12, 21: 55, 22: 9, 41: 4 }),
-  "198.51.100.10 port 80": hour(.0124, .0013, { 21: 40 }) };
+const paths = { "198.18.0.1": hour(.0024, .0003, {}), "198.18.0.2": hour(.0114, .0012, { 20: 12, 21: 55, 22: 9, 41: 4 }),
+  "198.18.0.3 port 443": hour(.0174, .0015, { 21: 40 }) };
 const host = (n) => "02:1A:00:00:01:0" + n;
 const hosts = [[1, 2.31e9, 1.9e8], [3, 5.84e9, 6.1e7], [2, 8.2e8, 9.4e7], [4, 2.6e8, 3.07e9], [6, 4.1e8, 1.2e7], [7, 1.1e6, 4e5]];
 try { if (!localStorage.length) localStorage.setItem("gatemeter.1", JSON.stringify({ at: now - 4000, since: new Date(now).setHours(0, 0, 0, 0),
   last: [], hosts: hosts.map(([n, down, up]) => [host(n), [down, up]]),
-  paths: Object.entries(paths).map(([key, minutes]) => [key, { last: null, minutes }]) })); } catch {}
+  paths: Object.entries(paths).map(([key, minutes]) => [key, { last: [0, 0, 0], minutes }]) })); } catch {}
 }"#;
 
 #[test]
