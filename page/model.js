@@ -60,7 +60,8 @@ function internet(get, owner, device) {
     counts.get(id)[way] += row.v;
     const one = device(key);
     one.ips.add(row.ip);
-    if (!one.name && name !== "unknown") one.name = name;
+    // mezoura, whose names these are, tells IPv6 by an ending.
+    if (!one.name && name !== "unknown") one.name = row.ip.includes(":") && name.endsWith("-v6") ? name.slice(0, -3) : name;
   };
   const down = get("node_nat_traffic_download");
   if (!down.length) {

@@ -41,6 +41,12 @@ fn sum(metrics: &Samples, family: &str, (label, name): (&str, &str), direction: 
     metrics.iter().filter(|(series, _)| of(series)).map(|(_, value)| value).sum()
 }
 
+/// Bytes of a host to and from the internet; its IPv6 addresses have its name with an ending.
+fn internet(metrics: &Samples, way: &str, name: &str) -> f64 {
+    let family = format!("node_nat_traffic_{way}");
+    sum(metrics, &family, ("hostname", name), "") + sum(metrics, &family, ("hostname", &format!("{name}-v6")), "")
+}
+
 /// The same as [`SHOWN`], by /metrics.
 fn expected(metrics: &Samples, hosts: &[&str]) -> Figures {
     let client = |name: &&str| {
@@ -72,10 +78,7 @@ fn agree(tab: &Tab<'_>, daemon: &Daemon<'_>, hosts: &[&str]) -> (Figures, Figure
         let after = daemon.metrics();
         let (wanted, later) = (expected(&before, hosts), expected(&after, hosts));
         let traffic = |metrics: &Samples| {
-            let bytes = |name: &&str| {
-                ["download", "upload"]
-                    .map(|way| sum(metrics, &format!("node_nat_traffic_{way}"), ("hostname", name), ""))
-            };
+            let bytes = |name: &&str| ["download", "upload"].map(|way| internet(metrics, way, name));
             hosts.iter().map(|name| (format!("today {name}"), bytes(name).to_vec())).collect::<Figures>()
         };
         let is_still = alike(&wanted, &later) && alike(&traffic(&before), &traffic(&after));
@@ -114,9 +117,7 @@ fn the_page_shows_what_metrics_say_at_the_same_moment_and_follows() {
         let (shown, counted) = agree(&tab, &daemon, &hosts);
         // Until the next collection has come.
         daemon.wait_until("more traffic", |metrics| {
-            let more = |name: &&str| {
-                sum(metrics, "node_nat_traffic_download", ("hostname", name), "") > counted[&format!("today {name}")][0]
-            };
+            let more = |name: &&str| internet(metrics, "download", name) > counted[&format!("today {name}")][0];
             hosts.iter().all(more).then_some(())
         });
         let (shown_later, counted_later) = agree(&tab, &daemon, &hosts);
