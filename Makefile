@@ -6,14 +6,14 @@ CARGO ?= $(firstword $(wildcard $(HOME)/.cargo/bin/cargo) cargo)
 unexport RUSTC RUSTUP_TOOLCHAIN
 # Calls that are forbidden in this code, with their reasons.
 export CLIPPY_CONF_DIR := $(CURDIR)/.ci
-# Flags for `make run`, and seconds for `make demo` and each fuzz target of `make fuzz`.
+# Flags for `make run`, and seconds for `make demo` (0: until Ctrl-C) and each fuzz target of `make fuzz`.
 ARGS ?= -e
 SECONDS_DEMO ?= 20
 SECONDS_FUZZ ?= 60
 # Seconds after which `make system-test` gives its emulated machine up.
 SECONDS_SYSTEM ?= 1200
 
-.PHONY: help demo run test lint unit integration system-test bench bpf bpf-check fuzz clean setup-% versions
+.PHONY: help demo run test lint unit integration system-test screenshots bench bpf bpf-check fuzz clean setup-% versions
 .DEFAULT_GOAL := help
 # The test results come last, whatever -j says.
 .NOTPARALLEL:
@@ -56,6 +56,10 @@ integration: setup-test ## the real program in a lab of network namespaces (root
 
 system-test: setup-system ## on an emulated machine with Debian 12's Linux 6.1, which has no TCX (root to install qemu)
 	CARGO=$(CARGO) SECONDS_SYSTEM=$(SECONDS_SYSTEM) tests/system/run.sh
+
+screenshots: setup-screenshots ## pictures of the live page in a whole home, for docs/ (root)
+	SCREENSHOTS=$(CURDIR)/docs $(CARGO) test --test page screenshots
+	pngquant --force --ext .png --skip-if-larger --speed 1 docs/page-*.png
 
 bench: setup-bench ## what it costs, side by side with its peers where they are installed (root)
 	$(CARGO) bench --bench packet_cost --bench probe_cost --bench probe --bench scrape --bench clients --bench flows --bench freebox

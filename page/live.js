@@ -18,7 +18,7 @@ async function ask() {
   asking = new AbortController();
   const limit = setTimeout(() => asking && asking.abort(), PATIENCE);
   try {
-    const answer = await fetch("/api/v1/state", { signal: asking.signal, cache: "no-store", credentials: "same-origin" });
+    const answer = await fetch("api/v1/state", { signal: asking.signal });
     if (!answer.ok) throw new Error("it answers " + answer.status);
     take(await answer.json());
     failures = 0;

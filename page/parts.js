@@ -1,7 +1,7 @@
 // The parts of the page. Each is given the model and changes what differs from what stands there.
 const FEW = 12;
 const rowsOf = { clients: new Map(), today: new Map(), paths: new Map(), health: new Map() };
-let ranks = [];
+let ranks = new Map();
 let ranked = 0;
 let mapped = "";
 
@@ -77,7 +77,7 @@ function inOrder(list, now, anew) {
     ranks = new Map(list.sort(ORDERS[$("order").value]).map((one, at) => [one.key, at]));
     ranked = now;
   }
-  const rank = (one) => (ranks.has(one.key) ? ranks.get(one.key) : 1e9);
+  const rank = (one) => ranks.get(one.key) ?? 1e9;
   return list.sort((a, b) => rank(a) - rank(b));
 }
 

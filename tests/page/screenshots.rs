@@ -37,7 +37,7 @@ fn the_page_is_fit_to_be_seen_in_light_in_dark_and_on_a_phone() {
     let kept = std::env::var_os("SCREENSHOTS").map(PathBuf::from);
     let dir = kept.clone().unwrap_or_else(|| lab.dir().to_owned());
     // The charts of a picture that is kept shall be full.
-    let length = if kept.is_some() { Duration::from_secs(30) } else { Duration::from_secs(6) };
+    let length = if kept.is_some() { Duration::from_secs(125) } else { Duration::from_secs(6) };
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let _stop = StopOnDrop(&stop);

@@ -1,13 +1,14 @@
 //! What the daemon answers, seen without a browser.
 
-use std::io::Read as _;
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 use flate2::read::GzDecoder;
 use serde_json::Value;
 
 use crate::harness::{PATIENCE, http};
 use crate::home::basic;
+use crate::lab::relay::Relay;
 use crate::lab::{Lab, process};
 
 #[test]
@@ -70,6 +71,22 @@ fn the_state_has_every_collector_and_is_as_the_document_says() {
         let width = table["labels"].as_array().unwrap().len() + table["columns"].as_array().unwrap().len();
         assert!(table["rows"].as_array().unwrap().iter().all(|row| row.as_array().unwrap().len() == width), "{table}");
     }
+}
+
+#[test]
+fn a_browser_of_this_machine_gets_in_by_a_relay() {
+    let lab = Lab::new();
+    let daemon = basic(&lab).start();
+    let door = Relay::open(&lab.router, (Ipv4Addr::LOCALHOST, 9999).into(), 0).unwrap();
+    let mut stream = TcpStream::connect(door.address()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).unwrap();
+    assert_eq!(http::parse(&reply).unwrap().body, daemon.get("/").unwrap().body);
+    let address = door.address();
+    drop(door);
+    assert!(TcpStream::connect(address).is_err(), "{address} is still open");
 }
 
 #[test]
