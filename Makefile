@@ -37,6 +37,7 @@ lint: setup-lint ## formatting, clippy, shellcheck: a warning is an error
 	cd bpf && $(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --all-targets --features tls -- -D warnings
+	$(CARGO) clippy --no-default-features -- -D warnings
 	shellcheck .ci/run .ci/setup $$(git ls-files '*.sh')
 
 # uci-sys links OpenWrt's libuci, which tests/uci.rs builds and runs it with.
