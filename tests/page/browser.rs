@@ -9,6 +9,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -25,6 +26,9 @@ const START: &str = "exec chromium --headless=new --no-sandbox --disable-gpu --d
     --disable-features=Translate,MediaRouter,OptimizationHints --remote-debugging-pipe --user-data-dir=\"$0\" \
     about:blank 3<&0 4>&1 </dev/null >/dev/null";
 
+/// A browser takes a core and a few hundred megabytes: the tests have one at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// A browser; it ends when this is dropped.
 pub struct Browser {
     process: RefCell<Background>,
@@ -34,6 +38,7 @@ pub struct Browser {
     events: RefCell<Vec<Value>>,
     next: Cell<u64>,
     log: PathBuf,
+    _alone: MutexGuard<'static, ()>,
 }
 
 /// A tab of a browser.
@@ -45,6 +50,7 @@ pub struct Tab<'a> {
 impl Browser {
     /// Starts a browser on `node`, with everything it writes in the lab's directory.
     pub fn start(lab: &Lab, node: &Node) -> Self {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = (0..).map(|n| lab.dir().join(format!("browser{n}"))).find(|dir| !dir.exists()).unwrap();
         fs::create_dir_all(&dir).unwrap();
         let log = dir.join("log");
@@ -69,6 +75,7 @@ impl Browser {
             events: RefCell::default(),
             next: Cell::new(1),
             log,
+            _alone: alone,
         }
     }
 
