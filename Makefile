@@ -6,7 +6,7 @@ CARGO ?= $(firstword $(wildcard $(HOME)/.cargo/bin/cargo) cargo)
 unexport RUSTC RUSTUP_TOOLCHAIN
 # Calls that are forbidden in this code, with their reasons.
 export CLIPPY_CONF_DIR := $(CURDIR)/.ci
-# Flags for `make run`, and seconds for `make demo` and each fuzz target of `make fuzz`.
+# Flags for `make run`, and seconds for `make demo` (0: until Ctrl-C) and each fuzz target of `make fuzz`.
 ARGS ?= -e
 SECONDS_DEMO ?= 20
 SECONDS_FUZZ ?= 60
@@ -15,7 +15,7 @@ SECONDS_SOAK ?= 3600
 # Seconds after which `make system-test` gives its emulated machine up.
 SECONDS_SYSTEM ?= 1200
 
-.PHONY: help demo run test lint unit integration system-test bench soak bpf bpf-check fuzz clean setup-% versions
+.PHONY: help demo run test lint unit integration system-test screenshots bench soak bpf bpf-check fuzz clean setup-% versions
 .DEFAULT_GOAL := help
 # The test results come last, whatever -j says.
 .NOTPARALLEL:
@@ -39,6 +39,7 @@ lint: setup-lint ## formatting, clippy, shellcheck: a warning is an error
 	cd bpf && $(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --all-targets --features tls -- -D warnings
+	$(CARGO) clippy --no-default-features -- -D warnings
 	shellcheck .ci/run .ci/setup $$(git ls-files '*.sh')
 
 # uci-sys links OpenWrt's libuci, which tests/uci.rs builds and runs it with.
@@ -58,6 +59,10 @@ integration: setup-test ## the real program in a lab of network namespaces (root
 
 system-test: setup-system ## on an emulated machine with Debian 12's Linux 6.1, which has no TCX (root to install qemu)
 	CARGO=$(CARGO) SECONDS_SYSTEM=$(SECONDS_SYSTEM) tests/system/run.sh
+
+screenshots: setup-screenshots ## pictures of the live page in a whole home, for docs/ (root)
+	SCREENSHOTS=$(CURDIR)/docs $(CARGO) test --test page screenshots
+	pngquant --force --ext .png --skip-if-larger --speed 1 docs/page-*.png
 
 bench: setup-bench ## what it costs, side by side with its peers where they are installed (root)
 	$(CARGO) bench --bench packet_cost --bench probe_cost --bench probe --bench scrape --bench clients --bench flows --bench freebox

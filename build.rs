@@ -5,6 +5,9 @@
 use std::env;
 use std::path::PathBuf;
 
+#[path = "page/pack.rs"]
+mod page;
+
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=GATEMETER_REVISION");
@@ -22,6 +25,10 @@ fn main() {
     println!("cargo::rerun-if-changed={}", object.display());
     println!("cargo::rustc-env=GATEMETER_BPF_OBJECT={}", object.display());
     println!("cargo::rustc-env=GATEMETER_BPF_DIR={}", dir.display());
+
+    if env::var_os("CARGO_FEATURE_PAGE").is_some() {
+        page::pack();
+    }
 
     // On MIPS every function gets a record for debuggers (.pdr) that is not loaded and that stripping spares: a tenth
     // of the file.

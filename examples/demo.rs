@@ -6,7 +6,7 @@
 //! tables show what the daemon's /metrics says: bytes and packets, then rates, connections and who is there, then loss and
 //! latency of the paths to the provider's gateway and to the server, of whose answers one in ten is dropped. At the end
 //! the traffic stops, and what each host's network card has sent and received is compared with what both collectors
-//! counted for it, byte for byte. Then the powerline network is shown, whose adapters are simulated. Ends with 0 only if
+//! counted for it, byte for byte. Meanwhile the live page can be opened in a browser of this machine. Then the powerline network is shown, whose adapters are simulated. Ends with 0 only if
 //! all agree.
 
 #![allow(
@@ -23,6 +23,7 @@ mod harness;
 mod lab;
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -32,6 +33,7 @@ use harness::{Daemon, Samples, Setup, exposition};
 use lab::firewall::Firewall;
 use lab::freebox::{self, Freebox};
 use lab::powerline::{self, Model, Segment};
+use lab::relay::Relay;
 use lab::traffic::{Sent, TcpPair, UdpPair};
 use lab::{Counters, Lab, Node};
 
@@ -72,16 +74,22 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let seconds = match words[..] {
         [] => Some(20),
-        ["--seconds", seconds] => seconds.parse().ok().filter(|seconds| (1..=3600).contains(seconds)),
+        ["--seconds", seconds] => seconds.parse().ok().filter(|seconds| (0..=3600).contains(seconds)),
         _ => None,
     };
     let Some(seconds) = seconds else {
-        eprintln!("usage: demo [--seconds 1..3600]");
+        eprintln!("usage: demo [--seconds 1..3600, or 0 for until Ctrl-C]");
         return ExitCode::from(2);
     };
     clean_up_when_interrupted();
-    match show(Duration::from_secs(seconds)) {
+    // Nothing is compared at the end of a demonstration that only Ctrl-C ends.
+    let length = if seconds == 0 { Duration::MAX } else { Duration::from_secs(seconds) };
+    match show(length) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(_) if INTERRUPTED.load(Ordering::Relaxed) && seconds == 0 => {
+            println!("\nThe network is taken down");
+            ExitCode::SUCCESS
+        }
         Err(_) if INTERRUPTED.load(Ordering::Relaxed) => {
             eprintln!("\ninterrupted: the network is taken down");
             ExitCode::from(130)
@@ -163,7 +171,11 @@ fn show(length: Duration) -> Result<(), String> {
     println!("Starting on the router:\n  {}\n", setup.shown());
     go_on()?;
     let mut daemon = setup.start();
-    let outcome = measure(&lab, &daemon, length).and_then(|()| show_powerline(&setup, &daemon, &powerline));
+    // The network is not this machine's, and a browser knows nothing of namespaces.
+    let door = Relay::open(&lab.router, (Ipv4Addr::LOCALHOST, 9999).into(), 9999).map_err(|e| e.to_string())?;
+    let address = format!("http://localhost:{}/", door.address().port());
+    println!("*** Open {address} in a browser of this machine: the live page ***\n");
+    let outcome = measure(&lab, &daemon, length, &address).and_then(|()| show_powerline(&setup, &daemon, &powerline));
     // A clean stop, so that the text file goes away also after Ctrl-C.
     let status = daemon.stop();
     println!(
@@ -186,12 +198,12 @@ fn register(setup: &Setup<'_>) -> Result<(), String> {
     if output.status.success() { Ok(()) } else { Err(format!("it could not be registered: {}", output.stderr)) }
 }
 
-fn measure(lab: &Lab, daemon: &Daemon, length: Duration) -> Result<(), String> {
+fn measure(lab: &Lab, daemon: &Daemon, length: Duration, address: &str) -> Result<(), String> {
     for collector in ["traffic", "clients", "probe", "homeplug", "freebox"] {
         daemon.wait_for(&format!("gatemeter_collector_up{{collector=\"{collector}\"}}"), 1.0);
     }
     let before: Vec<Counters> = lab.lan.iter().map(|host| host.counters("eth0")).collect();
-    let known = run_traffic(lab, daemon, length)?;
+    let known = run_traffic(lab, daemon, length, address)?;
     let Settled { moved, counted, clients } = settle(lab, daemon, &before)?;
     print_pages(lab, daemon)?;
     compare(lab, &moved, &known, &counted)?;
@@ -200,7 +212,12 @@ fn measure(lab: &Lab, daemon: &Daemon, length: Duration) -> Result<(), String> {
 
 /// Each host's traffic on a thread of its own, and the table on this one; returns what the hosts with nothing but
 /// datagrams must have moved, by arithmetic.
-fn run_traffic(lab: &Lab, daemon: &Daemon, length: Duration) -> Result<Vec<Option<(Sent, Sent)>>, String> {
+fn run_traffic(
+    lab: &Lab,
+    daemon: &Daemon,
+    length: Duration,
+    address: &str,
+) -> Result<Vec<Option<(Sent, Sent)>>, String> {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let hosts: Vec<_> =
@@ -208,7 +225,9 @@ fn run_traffic(lab: &Lab, daemon: &Daemon, length: Duration) -> Result<Vec<Optio
         let start = Instant::now();
         let outcome = loop {
             let left = length.saturating_sub(start.elapsed());
-            if let Err(e) = pause(left.min(Duration::from_secs(2))) {
+            // Who watches the page wants to find its address again.
+            let every = if length == Duration::MAX { 30 } else { 2 };
+            if let Err(e) = pause(left.min(Duration::from_secs(every))) {
                 break Err(e);
             }
             let metrics = daemon.metrics();
@@ -216,6 +235,7 @@ fn run_traffic(lab: &Lab, daemon: &Daemon, length: Duration) -> Result<Vec<Optio
             print_clients(&metrics);
             print_paths(&metrics);
             print_freebox(&metrics);
+            println!("  The live page: {address}\n");
             if start.elapsed() >= length {
                 break Ok(());
             }

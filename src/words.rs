@@ -1,5 +1,7 @@
 //! Words of users and for users: what a misspelt word was meant to be, text that stays on its line, and text in quotes.
 
+use std::fmt::Write as _;
+
 /// ", did you mean 'x'?" for the nearest known word, if one is near enough to be meant.
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
     // One letter in three: of a word of two letters nothing could be told.
@@ -28,18 +30,48 @@ pub fn one_line(text: &str) -> String {
 /// A JSON string, which logfmt readers take as well (RFC 8259 section 7).
 pub fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
+    push_quoted(text, &mut out);
+    out
+}
+
+/// Appends a JSON string. Wherever it is put, it can neither begin a tag of HTML nor end a line of a script.
+pub fn push_quoted(text: &str, out: &mut String) {
     out.push('"');
     for character in text.chars() {
         match character {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
             '\n' => out.push_str("\\n"),
-            control if control.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(control))),
+            '<' | '\u{2028}' | '\u{2029}' => push_escape(character, out),
+            control if control.is_control() => push_escape(control, out),
             other => out.push(other),
         }
     }
     out.push('"');
-    out
+}
+
+fn push_escape(character: char, out: &mut String) {
+    // Writing to a String cannot fail.
+    let _ = write!(out, "\\u{:04x}", u32::from(character));
+}
+
+/// Text inside an HTML element or attribute.
+pub struct Html<'a>(pub &'a str);
+
+impl std::fmt::Display for Html<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for character in self.0.chars() {
+            match character {
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '&' => f.write_str("&amp;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                other => f.write_char(other)?,
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Levenshtein distance: how many letters differ.

@@ -1,9 +1,11 @@
-//! Any text as a label value: the page has exactly the lines it should have, in both formats.
+//! Any text as a label value: the page has exactly the lines it should have in both formats, and JSON and HTML have the
+//! text as it is.
 
 #![no_main]
 
 use gatemeter::metrics::{Desc, Kind, MAX_LABEL_BYTES, Page};
 use gatemeter::outputs::prometheus::{Dialect, encode};
+use gatemeter::outputs::tables;
 use libfuzzer_sys::fuzz_target;
 
 static FAMILY: Desc = Desc { name: "family", kind: Kind::Gauge, labels: &["name"], help: "Help." };
@@ -30,4 +32,14 @@ fuzz_target!(|value: &str| {
         }
         assert!(!escaped, "{out}");
     }
+    let wanted = [("family", "title")];
+    let (mut json, mut html) = (String::new(), String::new());
+    tables::json(&page, &wanted, &mut json);
+    tables::html(&page, &wanted, &mut html);
+    let read: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
+    let name = page.families().next().and_then(|family| family.samples().next()).and_then(|sample| sample.labels().next());
+    assert_eq!(read[0]["rows"][0][0].as_str(), name.map(|(_, value)| value));
+    assert!(!json.contains(['<', '\u{2028}', '\u{2029}']), "{json}");
+    // A table of two rows with two cells each, and no other tag.
+    assert_eq!(html.matches('<').count(), 14, "{html}");
 });

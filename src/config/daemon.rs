@@ -40,6 +40,8 @@ pub struct Settings {
     pub listen: Option<SocketAddr>,
     /// Who may read over HTTP; nobody named means everybody.
     pub allow: Vec<Cidr>,
+    /// Whether the page for people is the live one.
+    pub page: bool,
     /// What is logged.
     pub log_level: LevelFilter,
     /// How it is logged.
@@ -61,6 +63,7 @@ impl Settings {
             textfile_dir: main.get("textfile_dir").path(),
             listen: main.get("http").switch()?.then_some(listen),
             allow: main.get("allow").each(str::parse)?,
+            page: main.get("page").switch()?,
             log_level: main.get("log_level").choice(&[
                 ("error", LevelFilter::Error),
                 ("warn", LevelFilter::Warn),

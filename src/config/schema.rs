@@ -63,6 +63,7 @@ pub static MAIN: SectionSpec = SectionSpec {
         option("listen", "[::]:9999", "address and port of the HTTP server; [::] takes IPv4 too"),
         option("port", "", "port of the HTTP server, if it is not the one in listen"),
         list("allow", "", "networks that may read over HTTP, as 192.168.1.0/24; none given means all"),
+        option("page", "1", "0 serves a small page at / instead of the live one, and no /api/v1/state"),
         option("log_level", "info", "error, warn, info, debug or trace"),
         option("log_format", "text", "text, logfmt or json"),
         option("state_dir", "/etc/gatemeter", "directory for what must survive a reboot"),

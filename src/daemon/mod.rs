@@ -4,6 +4,8 @@
 //! then capabilities are reduced, before any other thread exists that would keep them; then collectors open what they
 //! need with what is left, at the first try and at every later one alike.
 
+#[cfg(feature = "page")]
+mod live;
 pub mod pages;
 pub mod self_metrics;
 pub mod textfiles;
@@ -162,6 +164,7 @@ impl<'a> Daemon<'a> {
         let shared = Rc::new(Shared { store, changed: changed_now, desk: RefCell::default() });
         let statuses = ALL.iter().map(|row| Status::new(row.name)).collect();
         let pages = Rc::new(Pages::new(shared.clone(), statuses));
+        pages.live.set(plan.settings.page);
         let files = Rc::new(RefCell::new(TextFiles::new(pages.clone())));
         let running = Sorted::default();
         Daemon { executor, args, plan, shared, pages, changed, running, files, writer: None, http: None }
@@ -283,6 +286,7 @@ impl<'a> Daemon<'a> {
         }
         self.start_collectors();
         let new = &self.plan.settings;
+        self.pages.live.set(new.page);
         if (&old.textfile, &old.textfile_dir, old.interval) != (&new.textfile, &new.textfile_dir, new.interval) {
             match self.start_files() {
                 Ok(()) => (self.shared.changed)(),

@@ -15,6 +15,7 @@ use crate::outputs::lines::{self, Lines};
 use crate::outputs::prometheus::{self, Dialect};
 use crate::supervisor::{Shared, Status};
 use crate::sys::clock;
+use crate::words::Html;
 
 /// Everything a page is made of.
 pub struct Pages {
@@ -24,6 +25,8 @@ pub struct Pages {
     pub statuses: Vec<Rc<Status>>,
     /// Requests answered and the like.
     pub process: Process,
+    /// Whether the live page is served at `/`, and not the small one.
+    pub live: Cell<bool>,
     /// Length of the last whole page, so that the next one is written without growing.
     last_length: Cell<usize>,
 }
@@ -40,7 +43,7 @@ pub enum Reader {
 impl Pages {
     /// Pages of this snapshot.
     pub fn new(shared: Rc<Shared>, statuses: Vec<Rc<Status>>) -> Self {
-        Pages { shared, statuses, process: Process::default(), last_length: Cell::new(0) }
+        Pages { shared, statuses, process: Process::default(), live: Cell::new(false), last_length: Cell::new(0) }
     }
 
     /// All collectors, or those of `only`, and the figures about ourselves.
@@ -158,19 +161,21 @@ impl Pages {
         Reply::text(200, text).labelled("/healthz")
     }
 
-    fn front(&self) -> Reply {
+    /// The page that needs no script and no style. `more` writes what stands between the collectors and the links.
+    pub(super) fn front(&self, label: &'static str, more: impl FnOnce(&mut String)) -> Reply {
         let mut text = String::from(
             "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>gatemeter</title>\
-             <meta name=\"viewport\" content=\"width=device-width\"></head>\n<body><h1>gatemeter</h1>\n<table>\n\
+             <meta name=\"viewport\" content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\"></head>\n\
+             <body><h1>gatemeter</h1>\n<table>\n\
              <tr><th scope=\"col\">Collector</th><th scope=\"col\">State</th></tr>\n",
         );
         for status in &self.statuses {
             let _ = writeln!(text, "<tr><td>{}</td><td>{}</td></tr>", status.name, Html(&state(status)));
         }
-        text.push_str(
-            "</table>\n<p><a href=\"/metrics\">Metrics</a> <a href=\"/healthz\">Health</a></p></body></html>\n",
-        );
-        Reply::page("/", "text/html; charset=utf-8", text)
+        text.push_str("</table>\n");
+        more(&mut text);
+        text.push_str("<p><a href=\"/metrics\">Metrics</a> <a href=\"/healthz\">Health</a></p></body></html>\n");
+        Reply::page(label, "text/html; charset=utf-8", text)
             .header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
             .header("X-Content-Type-Options", "nosniff")
     }
@@ -178,11 +183,19 @@ impl Pages {
 
 /// How a collector is doing, for people.
 fn state(status: &Status) -> String {
-    match (status.up.get(), status.trouble.borrow().as_deref()) {
-        (true, _) => "up".into(),
-        _ if !status.enabled.get() => "off".into(),
-        (false, Some(trouble)) => format!("down: {trouble}"),
-        (false, None) => "starting".into(),
+    match (word(status), status.trouble.borrow().as_deref()) {
+        ("down", Some(trouble)) => format!("down: {trouble}"),
+        (word, _) => word.into(),
+    }
+}
+
+/// The same in one word.
+pub(super) fn word(status: &Status) -> &'static str {
+    match (status.up.get(), status.enabled.get(), status.trouble.borrow().is_some()) {
+        (true, _, _) => "up",
+        (false, false, _) => "off",
+        (false, true, true) => "down",
+        (false, true, false) => "starting",
     }
 }
 
@@ -193,32 +206,15 @@ impl Handler for Pages {
             "/probe" => self.probe(request).await,
             "/debug/probes" => self.debug_probes(),
             "/healthz" => self.health(),
-            "/" => self.front(),
+            #[cfg(feature = "page")]
+            "/" | "/plain" | "/api/v1/state" if self.live.get() => super::live::answer(self, request),
+            "/" => self.front("/", |_| {}),
             _ => Reply::text(404, "there is no such page; / lists those there are\n"),
         }
     }
 
     fn on_reply(&self, label: &'static str, status: u16) {
         self.process.count_request(label, status);
-    }
-}
-
-/// Text inside an HTML element.
-struct Html<'a>(&'a str);
-
-impl std::fmt::Display for Html<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for character in self.0.chars() {
-            match character {
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '&' => f.write_str("&amp;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                other => f.write_char(other)?,
-            }
-        }
-        Ok(())
     }
 }
 

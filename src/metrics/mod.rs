@@ -354,6 +354,17 @@ impl<'a> FamilyView<'a> {
         };
         self.samples.iter().map(view)
     }
+
+    /// The value of the sample at this place, counted from 0 in that order.
+    pub fn value(&self, place: usize) -> Option<Value> {
+        self.samples.get(place).map(|sample| sample.value)
+    }
+
+    /// Whether this family has the very label sets of another one of its page, in the same order.
+    pub fn is_beside(&self, other: &FamilyView<'a>) -> bool {
+        let sets = |samples: &'a [Sample]| samples.iter().map(|sample| (sample.first, sample.len));
+        self.desc.labels == other.desc.labels && sets(self.samples).eq(sets(other.samples))
+    }
 }
 
 /// One sample of a family.

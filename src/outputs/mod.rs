@@ -3,4 +3,6 @@
 pub mod http;
 pub mod lines;
 pub mod prometheus;
+#[cfg(feature = "page")]
+pub mod tables;
 pub mod textfile;

@@ -34,6 +34,7 @@ pub mod node;
 pub mod powerline;
 pub mod process;
 mod raise;
+pub mod relay;
 pub mod responder;
 pub mod sys;
 pub mod traffic;
