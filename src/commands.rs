@@ -107,12 +107,21 @@ pub fn check(args: &Args) -> Result<bool> {
             None => Finding::ok("no configuration file: built-in defaults and flags"),
         },
     ));
+    if !config.networks.is_empty() {
+        lines.push(("config", Finding::ok(format!("logical networks: {}", config.networks))));
+    }
     if !settings.enabled {
         lines.push(("config", Finding::note("main.enabled is 0: the daemon would end at once")));
     }
     lines.extend(config.warnings.iter().map(|warning| ("config", Finding::note(warning.clone()))));
     for file in settings.textfile.iter().chain(&settings.textfile_dir) {
         lines.push(("output", directory(file, settings.textfile_dir.as_ref() == Some(file))));
+    }
+    if let Some(network) = &settings.listen_waits {
+        lines.push((
+            "output",
+            Finding::note(format!("HTTP waits for an address of network {network}, which has none now")),
+        ));
     }
     if let Some(listen) = settings.listen {
         let options = http::Options { listen, allow: settings.allow.clone(), limits: http::Limits::default() };

@@ -60,12 +60,21 @@ pub static MAIN: SectionSpec = SectionSpec {
         option("textfile", "/tmp/prom_c", "text file with all figures; none for none"),
         option("textfile_dir", "none", "directory for one gatemeter_COLLECTOR.prom each; none for none"),
         option("http", "0", "1 serves the figures over HTTP"),
-        option("listen", "[::]:9999", "address and port of the HTTP server; [::] takes IPv4 too"),
+        option(
+            "listen",
+            "[::]:9999",
+            "address and port of the HTTP server, or a logical network and port, as lan:9999; [::] takes IPv4 too",
+        ),
         option("port", "", "port of the HTTP server, if it is not the one in listen"),
-        list("allow", "", "networks that may read over HTTP, as 192.168.1.0/24; none given means all"),
+        list("allow", "", "networks that may read over HTTP, as 192.168.1.0/24 or lan; none given means all"),
         option("log_level", "info", "error, warn, info, debug or trace"),
         option("log_format", "text", "text, logfmt or json"),
         option("state_dir", "/etc/gatemeter", "directory for what must survive a reboot"),
+        option(
+            "networks",
+            "/var/run/gatemeter/networks",
+            "file with the logical networks of OpenWrt, which its service script writes; none for none",
+        ),
         option("uci_dir", "/etc/config", "directory of the UCI file dhcp, where host names are read"),
     ],
 };

@@ -232,6 +232,9 @@ impl<'a> Daemon<'a> {
     }
 
     fn start_http(&mut self, server: Option<Server>) {
+        if let Some(network) = &self.plan.settings.listen_waits {
+            log::warn!(target: DAEMON, "HTTP waits for an address of network {network}, which has none now");
+        }
         let Some(server) = server else { return };
         log::info!(target: DAEMON, "serving http://{}/metrics", server.local_addr());
         let (stop, stopped) = smol::channel::bounded::<()>(1);
