@@ -117,12 +117,7 @@ pub fn check(args: &Args) -> Result<bool> {
     for file in settings.textfile.iter().chain(&settings.textfile_dir) {
         lines.push(("output", directory(file, settings.textfile_dir.as_ref() == Some(file))));
     }
-    if let Some(network) = &settings.listen_waits {
-        lines.push((
-            "output",
-            Finding::note(format!("HTTP waits for an address of network {network}, which has none now")),
-        ));
-    }
+    lines.extend(settings.awaited.iter().map(|awaited| ("output", Finding::note(awaited.clone()))));
     if let Some(listen) = settings.listen {
         let options = http::Options { listen, allow: settings.allow.clone(), limits: http::Limits::default() };
         lines.push((

@@ -7,7 +7,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::Config;
-use super::networks::Networks;
+use super::networks::{Network, Networks, may_be_network};
 use super::schema::MAIN;
 use crate::error::Result;
 use crate::net::Cidr;
@@ -24,6 +24,8 @@ pub enum LogFormat {
     Logfmt,
     /// One JSON object a line.
     Json,
+    /// For OpenWrt's procd, which logs lines of stderr as errors and those of stdout as information.
+    Procd,
 }
 
 /// What the user asked of the daemon itself.
@@ -39,10 +41,10 @@ pub struct Settings {
     pub textfile_dir: Option<PathBuf>,
     /// Where to serve HTTP, if at all.
     pub listen: Option<SocketAddr>,
-    /// The logical network on which HTTP is to be served once it has an address.
-    pub listen_waits: Option<String>,
     /// Who may read over HTTP; nobody named means everybody.
     pub allow: Vec<Cidr>,
+    /// Logical networks that HTTP needs and that have no address now, for people.
+    pub awaited: Vec<String>,
     /// What is logged.
     pub log_level: LevelFilter,
     /// How it is logged.
@@ -58,14 +60,22 @@ impl Settings {
             listen.port = main.get("port").parse(port)?;
         }
         let http = main.get("http").switch()?;
+        let mut awaited = Vec::new();
+        if let (true, None, Some(network)) = (http, listen.addr, &listen.network) {
+            awaited.push(format!("HTTP waits for an address of network {network}, which has none now"));
+        }
+        let is_empty = |text: &&str| prefixes(text, &config.networks).is_ok_and(|prefixes| prefixes.is_empty());
+        for network in main.get("allow").texts().filter(|text| http && is_empty(text)) {
+            awaited.push(format!("network {network} has no address now, so main.allow admits nobody on it"));
+        }
         Ok(Settings {
             enabled: main.get("enabled").switch()?,
             interval: main.get("interval").seconds(1, 86400)?,
             textfile: main.get("textfile").path(),
             textfile_dir: main.get("textfile_dir").path(),
             listen: listen.addr.filter(|_| http).map(|addr| SocketAddr::new(addr, listen.port)),
-            listen_waits: listen.network.filter(|_| http && listen.addr.is_none()),
             allow: allow(main.get("allow").each(|text| prefixes(text, &config.networks))?),
+            awaited,
             log_level: main.get("log_level").choice(&[
                 ("error", LevelFilter::Error),
                 ("warn", LevelFilter::Warn),
@@ -77,6 +87,7 @@ impl Settings {
                 ("text", LogFormat::Text),
                 ("logfmt", LogFormat::Logfmt),
                 ("json", LogFormat::Json),
+                ("procd", LogFormat::Procd),
             ])?,
         })
     }
@@ -104,16 +115,13 @@ impl Listen {
             return at(addr, DEFAULT_PORT);
         }
         let (name, number) = text.split_once(':').map_or((text, None), |(name, number)| (name, Some(number)));
-        if let Some(network) = networks.get(name) {
+        if may_be_network(name) {
             let port = number.map_or(Ok(DEFAULT_PORT), port)?;
-            return Ok(Listen { addr: network.address(), port, network: Some(name.to_owned()) });
+            let addr = networks.get(name).and_then(Network::address);
+            return Ok(Listen { addr, port, network: Some(name.to_owned()) });
         }
-        let wrong = || {
-            format!(
-                "'{text}' is neither an address to listen on nor a known network, expected one like [::]:9999 or \
-                 192.168.1.1:9999"
-            )
-        };
+        let wrong =
+            || format!("'{text}' is not an address to listen on, expected one like [::]:9999 or 192.168.1.1:9999");
         let (addr, number) = text.rsplit_once(':').ok_or_else(wrong)?;
         let addr: SocketAddr = format!("{addr}:{}", port(number)?).parse().map_err(|_| wrong())?;
         at(addr.ip(), addr.port())
@@ -124,6 +132,7 @@ impl Listen {
 fn prefixes(text: &str, networks: &Networks) -> Result<Vec<Cidr>, String> {
     match networks.get(text) {
         Some(network) => Ok(network.prefixes().collect()),
+        None if may_be_network(text) => Ok(Vec::new()),
         None => Ok(vec![text.parse()?]),
     }
 }
@@ -179,7 +188,7 @@ mod tests {
             let found = Listen::parse(text, &Networks::default()).unwrap();
             assert_eq!(SocketAddr::new(found.addr.unwrap(), found.port).to_string(), want, "{text}");
         }
-        for text in ["router.lan:9999", "[::1", "192.168.1.1]", "[[::1]]", "", "[]", "lan", "lan:80"] {
+        for text in ["router.lan:9999", "[::1", "192.168.1.1]", "[[::1]]", "", "[]", "12:80"] {
             assert!(Listen::parse(text, &Networks::default()).is_err(), "{text}");
         }
         let error = Listen::parse("[::]:0", &Networks::default()).unwrap_err();
@@ -198,7 +207,9 @@ mod tests {
             |text| Listen::parse(text, &home()).map(|found| (found.addr.map(|addr| addr.to_string()), found.port));
         assert_eq!(found("lan"), Ok((Some("192.168.1.1".into()), 9999)));
         assert_eq!(found("six:80"), Ok((Some("fd00:6::1".into()), 80)));
-        assert_eq!(found("guest:80"), Ok((None, 80)));
+        for text in ["guest:80", "unknown:80"] {
+            assert_eq!(found(text), Ok((None, 80)));
+        }
         assert_eq!(found("lan:x").unwrap_err(), "'x' is not a port, expected 1 to 65535");
     }
 
@@ -210,7 +221,7 @@ mod tests {
         };
         assert_eq!(allowed(&[]), [""; 0]);
         assert_eq!(allowed(&["lan", "10.0.0.0/8", "guest"]), ["192.168.1.0/24", "fd00:1::/64", "10.0.0.0/8"]);
-        assert_eq!(allowed(&["guest"]), ["127.0.0.0/8", "::1/128"]);
+        assert_eq!(allowed(&["guest", "unknown"]), ["127.0.0.0/8", "::1/128"]);
     }
 
     #[test]

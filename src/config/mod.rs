@@ -279,6 +279,11 @@ impl<'a> Item<'a> {
         self.words.last().map_or("", |word| &word.text)
     }
 
+    /// All texts as they were written.
+    pub fn texts(&self) -> impl Iterator<Item = &'a str> {
+        self.words.iter().map(|word| word.text.as_str())
+    }
+
     /// A path, or nothing for an empty value or `none`.
     pub fn path(&self) -> Option<PathBuf> {
         let text = self.text();

@@ -154,6 +154,12 @@ impl fmt::Display for Networks {
     }
 }
 
+/// Whether a word may be the name of a network, which has no dots, where an address or host name could stand, too.
+pub fn may_be_network(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && word.bytes().any(|byte| !byte.is_ascii_digit())
+}
+
 /// Whether a word may be the name of a device or of a network where an address could stand, too.
 pub fn may_be_interface(word: &str) -> bool {
     let is_number = word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');

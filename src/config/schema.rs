@@ -68,7 +68,7 @@ pub static MAIN: SectionSpec = SectionSpec {
         option("port", "", "port of the HTTP server, if it is not the one in listen"),
         list("allow", "", "networks that may read over HTTP, as 192.168.1.0/24 or lan; none given means all"),
         option("log_level", "info", "error, warn, info, debug or trace"),
-        option("log_format", "text", "text, logfmt or json"),
+        option("log_format", "text", "text, logfmt, json, or procd: text, with what is no warning on stdout"),
         option("state_dir", "/etc/gatemeter", "directory for what must survive a reboot"),
         option(
             "networks",

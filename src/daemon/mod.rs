@@ -96,7 +96,7 @@ fn at_hand(wanted: Capability) -> Capability {
 pub fn run(args: &Args) -> Result<()> {
     let plan = Plan::load(args, None)?;
     logger::install(plan.settings.log_format, plan.settings.log_level);
-    for warning in &plan.config.warnings {
+    for warning in plan.config.warnings.iter().chain(&plan.settings.awaited) {
         log::warn!(target: DAEMON, "{warning}");
     }
     if !plan.settings.enabled {
@@ -232,9 +232,6 @@ impl<'a> Daemon<'a> {
     }
 
     fn start_http(&mut self, server: Option<Server>) {
-        if let Some(network) = &self.plan.settings.listen_waits {
-            log::warn!(target: DAEMON, "HTTP waits for an address of network {network}, which has none now");
-        }
         let Some(server) = server else { return };
         log::info!(target: DAEMON, "serving http://{}/metrics", server.local_addr());
         let (stop, stopped) = smol::channel::bounded::<()>(1);
@@ -266,7 +263,7 @@ impl<'a> Daemon<'a> {
                 return true;
             }
         };
-        for warning in &plan.config.warnings {
+        for warning in plan.config.warnings.iter().chain(&plan.settings.awaited) {
             log::warn!(target: DAEMON, "{warning}");
         }
         log::set_max_level(plan.settings.log_level);
