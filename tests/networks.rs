@@ -65,7 +65,7 @@ fn a_network_is_measured_once_it_is_up_and_its_counts_outlive_its_absence() {
     told(&daemon, "br-lan");
     ping(&lab);
     // Both families: which prefixes the device has is the kernel's to say.
-    let first = daemon.wait_until("uploads", |m| Some(uploads(m)).filter(|bytes| *bytes > 900.0));
+    let first = daemon.wait_until("uploads", |m| Some(uploads(m)).filter(|bytes| *bytes > 600.0));
     daemon.wait_until("the client", |m| {
         m.keys().any(|series| series.starts_with("client_status{ip=\"192.168.1.11\"")).then_some(())
     });
