@@ -101,10 +101,10 @@ impl Interfaces {
         ways.min_by_key(|(metric, _)| *metric).map(|(_, hop)| *hop)
     }
 
-    /// Forgets the default routes, which are to be listed anew: the kernel does not tell of the end of every one, as when
+    /// Takes over the default routes of a list that was made anew: the kernel does not tell of the end of every one, as when
     /// another takes its place or its interface goes down.
-    pub fn forget_routes(&mut self) {
-        self.default_routes.clear();
+    pub fn take_routes(&mut self, listed: Interfaces) {
+        self.default_routes = listed.default_routes;
     }
 
     /// The interfaces that look like a LAN's, with the prefixes on them: Ethernet, up, no port of a bridge, not where a

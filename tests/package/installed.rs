@@ -133,6 +133,8 @@ fn an_empty_root_has_what_the_package_holds_and_nothing_else() {
         ("usr/sbin/gatemeter", 0o755),
     ];
     assert_eq!(files, expected.map(|(name, mode)| (name.to_owned(), (mode, 0, 0))).into());
+    let state = fs::metadata(root.join("etc/gatemeter")).unwrap();
+    assert_eq!((state.is_dir(), state.mode() & 0o777), (true, 0o755));
     // What a new firmware keeps: names, and the token of the Freebox.
     assert_eq!(root.read("lib/upgrade/keep.d/gatemeter"), "/etc/config/gatemeter\n/etc/gatemeter/\n");
     assert_eq!(root.read("usr/lib/opkg/info/gatemeter.conffiles"), "/etc/config/gatemeter\n");

@@ -242,6 +242,13 @@ fn what_needs_privileges_that_were_given_up_is_a_restart_and_nothing_else_is() {
     router.configure(&config(""));
     assert!(router.call("reload").contains("procd_kill"));
     assert!(!router.call("reload").contains("procd_kill"));
+    // Turned off and on again it is another process, which has what it started with.
+    router.configure("config gatemeter main\n\toption enabled 0\n");
+    router.call("reload");
+    router.configure(&first);
+    assert!(!router.call("reload").contains("procd_kill"));
+    router.configure(&config(""));
+    assert!(router.call("reload").contains("procd_kill"));
 }
 
 #[test]

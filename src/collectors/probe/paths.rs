@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::lan::Interfaces;
 use crate::netlink::Message;
 use crate::netlink::route::{self, Path};
-use crate::netlink::socket::{Subject, list};
+use crate::netlink::socket::Subject;
 use crate::netlink::transport::{Events, Requests};
 use crate::sys::hardware_stamps::HardwareStamps;
 
@@ -99,10 +99,8 @@ impl Paths {
             self.lost = false;
         } else {
             // Put in their place at once: this future may be dropped while they are listed.
-            let mut routes = Vec::new();
-            list(Subject::Routes, |event| routes.push(event)).await?;
-            self.interfaces.forget_routes();
-            routes.into_iter().for_each(|event| _ = self.interfaces.apply(event));
+            let listed = interfaces::of(&[Subject::Routes]).await?;
+            self.interfaces.take_routes(listed);
         }
         // A card that could not is asked again only if it is another one.
         self.cards.retain(|(ifindex, _)| self.interfaces.by_index(*ifindex).is_some());
