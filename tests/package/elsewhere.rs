@@ -142,7 +142,7 @@ fn the_image_holds_the_program_only_and_that_runs() {
     fs::create_dir(root.join("state")).unwrap();
     let lab = Lab::builder().hosts(0).build();
     let in_image = |words: &[String]| {
-        let mut command = lab.router.command("chroot");
+        let mut command = lab.router.command("/usr/sbin/chroot");
         command.arg(&root.0).args(words).env_clear();
         command
     };
