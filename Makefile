@@ -14,8 +14,10 @@ SECONDS_FUZZ ?= 60
 SECONDS_SOAK ?= 3600
 # Seconds after which `make system-test` gives its emulated machine up.
 SECONDS_SYSTEM ?= 1200
+# What `make cross` builds for.
+ROUTERS := mips mipsel aarch64 x86_64
 
-.PHONY: help demo run test lint unit integration system-test screenshots bench soak bpf bpf-check fuzz clean setup-% versions
+.PHONY: help demo run test lint unit integration system-test screenshots bench soak bpf bpf-check cross package fuzz clean setup-% versions
 .DEFAULT_GOAL := help
 # The test results come last, whatever -j says.
 .NOTPARALLEL:
@@ -40,7 +42,8 @@ lint: setup-lint ## formatting, clippy, shellcheck: a warning is an error
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --all-targets --features tls -- -D warnings
 	$(CARGO) clippy --no-default-features -- -D warnings
-	shellcheck .ci/run .ci/setup $$(git ls-files '*.sh')
+	shellcheck .ci/cross .ci/run .ci/setup $$(git ls-files '*.sh') $$(git ls-files tests/package/standin/rc.common) \
+		openwrt/gatemeter/files/gatemeter.init openwrt/gatemeter/files/gatemeter.prerm
 
 # uci-sys links OpenWrt's libuci, which tests/uci.rs builds and runs it with.
 unit: ## tests beside the code, and the examples in its docs
@@ -75,6 +78,12 @@ bpf: setup-bpf ## build the kernel programs for both byte orders
 
 bpf-check: setup-bpf ## build the kernel programs anew and compare with the committed ones
 	bpf/build.sh --check
+
+cross: setup-cross ## static programs for routers in dist/, without a container
+	.ci/cross $(ROUTERS:%=%-unknown-linux-musl)
+
+package: cross ## packages for opkg in dist/, without OpenWrt's SDK
+	openwrt/package
 
 fuzz: ## hostile input against every decoder (nightly and cargo-fuzz; SECONDS_FUZZ=60 for each)
 	@command -v cargo-fuzz >/dev/null || { echo "installing cargo-fuzz, which builds and runs the fuzzers"; \

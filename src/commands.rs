@@ -107,6 +107,9 @@ pub fn check(args: &Args) -> Result<bool> {
             None => Finding::ok("no configuration file: built-in defaults and flags"),
         },
     ));
+    if !config.networks.is_empty() {
+        lines.push(("config", Finding::ok(format!("logical networks: {}", config.networks))));
+    }
     if !settings.enabled {
         lines.push(("config", Finding::note("main.enabled is 0: the daemon would end at once")));
     }
@@ -114,6 +117,7 @@ pub fn check(args: &Args) -> Result<bool> {
     for file in settings.textfile.iter().chain(&settings.textfile_dir) {
         lines.push(("output", directory(file, settings.textfile_dir.as_ref() == Some(file))));
     }
+    lines.extend(settings.awaited.iter().map(|awaited| ("output", Finding::note(awaited.clone()))));
     if let Some(listen) = settings.listen {
         let options = http::Options { listen, allow: settings.allow.clone(), limits: http::Limits::default() };
         lines.push((

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use crate::net::Cidr;
-use crate::netlink::route::{Address, DefaultRoute, Event, Link};
+use crate::netlink::route::{Address, DefaultRoute, Event, Hop, Link};
 use crate::sorted::Sorted;
 
 /// Interfaces beyond this number are not looked at; a router has tens.
@@ -40,7 +40,7 @@ impl Interfaces {
                 // The kernel announces the addresses and routes that go with a link, but a lost event must not leave
                 // an address behind on an index that may be used again.
                 self.addresses.retain(|address, ()| address.ifindex != ifindex);
-                self.default_routes.retain(|route| !route.ifindexes.contains(&ifindex));
+                self.default_routes.retain(|route| !route.uses(ifindex));
                 self.links.remove(&ifindex).is_some()
             }
             Event::Address(address) => {
@@ -89,7 +89,22 @@ impl Interfaces {
 
     /// Whether a default route leaves through this interface, or through one stacked on it.
     pub fn carries_default_route(&self, ifindex: u32) -> bool {
-        self.default_routes.iter().any(|route| route.ifindexes.contains(&ifindex))
+        self.default_routes.iter().any(|route| route.uses(ifindex))
+    }
+
+    /// Where the default route of an IP version leads, of several the one with the least metric; through one interface
+    /// only, if one is given.
+    pub fn way_out(&self, ipv6: bool, through: Option<u32>) -> Option<Hop> {
+        let is_it = |hop: &&Hop| through.is_none_or(|ifindex| hop.ifindex == ifindex);
+        let ways = self.default_routes.iter().filter(|route| route.ipv6 == ipv6);
+        let ways = ways.filter_map(|route| Some((route.metric, route.hops.iter().find(is_it)?)));
+        ways.min_by_key(|(metric, _)| *metric).map(|(_, hop)| *hop)
+    }
+
+    /// Takes over the default routes of a list that was made anew: the kernel does not tell of the end of every one, as when
+    /// another takes its place or its interface goes down.
+    pub fn take_routes(&mut self, listed: Interfaces) {
+        self.default_routes = listed.default_routes;
     }
 
     /// The interfaces that look like a LAN's, with the prefixes on them: Ethernet, up, no port of a bridge, not where a
@@ -107,6 +122,19 @@ impl Interfaces {
             (!prefixes.is_empty()).then_some((link, prefixes))
         };
         self.links.values().filter(lan).filter_map(with_prefixes).collect()
+    }
+
+    /// Every prefix that an interface has neighbours in, whatever kind it is of; those of IPv6 that mean something on the
+    /// link only are none.
+    pub fn prefixes_of(&self, ifindex: u32) -> Vec<Cidr> {
+        let all = self.addresses_of(ifindex).filter_map(|address| {
+            let has_neighbours = match address.addr {
+                IpAddr::V4(_) => (1..31).contains(&address.prefix_len),
+                IpAddr::V6(addr) => (1..127).contains(&address.prefix_len) && !addr.is_unicast_link_local(),
+            };
+            has_neighbours.then(|| Cidr::new(address.addr, address.prefix_len).ok()).flatten()
+        });
+        all.collect()
     }
 
     fn lan_prefixes(&self, link: &Link) -> impl Iterator<Item = Cidr> {
@@ -159,7 +187,7 @@ mod tests {
             address(3, "fd00:1::1", 64),
             address(3, "2001:db8:1::1", 64),
             address(5, "10.9.0.1", 24),
-            Event::DefaultRoute(DefaultRoute { ipv6: false, metric: 0, ifindexes: vec![2] }),
+            Event::DefaultRoute(DefaultRoute { ipv6: false, metric: 0, hops: vec![Hop { ifindex: 2, gateway: None }] }),
         ] {
             assert!(interfaces.apply(event));
         }
@@ -196,7 +224,7 @@ mod tests {
         let mut interfaces = home();
         assert!(!interfaces.apply(address(3, "192.168.1.1", 24)));
         assert!(!interfaces.apply(Event::Link(link(3, "br-lan"))));
-        let route = DefaultRoute { ipv6: false, metric: 0, ifindexes: vec![2] };
+        let route = DefaultRoute { ipv6: false, metric: 0, hops: vec![Hop { ifindex: 2, gateway: None }] };
         assert!(!interfaces.apply(Event::DefaultRoute(route.clone())));
         assert!(interfaces.apply(Event::DefaultRouteGone(route)));
         assert_eq!(found(&interfaces).len(), 2);

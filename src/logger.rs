@@ -20,8 +20,9 @@ pub fn install(format: LogFormat, level: LevelFilter) {
     // The level is filtered by the facade, so that a new configuration can change it.
     let logger: Box<dyn Log> = match format {
         LogFormat::Text => Box::new(Text(SimpleLogger::new().with_level(LevelFilter::Trace))),
-        LogFormat::Logfmt => Box::new(Machine { line: logfmt }),
-        LogFormat::Json => Box::new(Machine { line: json }),
+        LogFormat::Logfmt => Box::new(Machine { line: logfmt, splits: false }),
+        LogFormat::Json => Box::new(Machine { line: json, splits: false }),
+        LogFormat::Procd => Box::new(Machine { line: text, splits: true }),
     };
     let _ = log::set_boxed_logger(logger);
     log::set_max_level(level);
@@ -66,6 +67,8 @@ impl Log for Text {
 /// Writes lines for machines.
 struct Machine {
     line: fn(&Record<'_>) -> String,
+    /// Whether what is no warning goes to stdout.
+    splits: bool,
 }
 
 impl Log for Machine {
@@ -78,7 +81,11 @@ impl Log for Machine {
             return;
         }
         // One write for one line, so that lines of several processes do not mix. A broken stderr cannot be reported.
-        let _ = std::io::stderr().write_all((self.line)(record).as_bytes());
+        let line = (self.line)(record);
+        let _ = match self.splits && record.level() > Level::Warn {
+            true => std::io::stdout().write_all(line.as_bytes()),
+            false => std::io::stderr().write_all(line.as_bytes()),
+        };
     }
 
     fn flush(&self) {}
@@ -86,6 +93,10 @@ impl Log for Machine {
 
 fn level(record: &Record<'_>) -> String {
     record.level().as_str().to_ascii_lowercase()
+}
+
+fn text(record: &Record<'_>) -> String {
+    format!("{:<5} [{}] {}\n", record.level(), subject(record), one_line(&record.args().to_string()))
 }
 
 fn logfmt(record: &Record<'_>) -> String {
@@ -108,6 +119,7 @@ mod tests {
 
     #[test]
     fn a_line_for_machines_stays_one_line_whatever_is_in_it() {
+        assert_eq!(written(text), "WARN  [traffic] no \"br-lan\"\\n\\u{1b}[31m\n");
         assert_eq!(written(logfmt), "level=warn collector=traffic msg=\"no \\\"br-lan\\\"\\n\\u001b[31m\"\n");
         assert_eq!(
             written(json),

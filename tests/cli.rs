@@ -36,7 +36,7 @@ fn a_bad_value_ends_every_command_with_2_and_one_line_that_says_what_was_expecte
     let lab = empty_lab();
     for (flags, line) in [
         (["-4", "192.168.1.1/24"], "-4: '192.168.1.1/24' is not ADDR/LEN/IFACE, as in 192.168.1.1/24/br-lan"),
-        (["-4", "br-lan"], "-4: 'br-lan' is not ADDR/LEN/IFACE, as in 192.168.1.1/24/br-lan"),
+        (["-4", "192.168.1.1"], "-4: '192.168.1.1' is not ADDR/LEN/IFACE, as in 192.168.1.1/24/br-lan"),
         (["-4", "192.168.1.1/24/"], "-4: '192.168.1.1/24/' is not ADDR/LEN/IFACE, as in 192.168.1.1/24/br-lan"),
         (["-4", "192.168.1.1/33/br-lan"], "-4: prefix length 33 is out of range, expected 0 to 32"),
         (
@@ -82,7 +82,7 @@ fn a_bad_value_ends_every_command_with_2_and_one_line_that_says_what_was_expecte
         ),
         (
             ["-o", "main.log_format=xml"],
-            "-o main.log_format: 'xml' is not one of its values, expected text, logfmt or json",
+            "-o main.log_format: 'xml' is not one of its values, expected text, logfmt, json or procd",
         ),
         (["-o", "main.enabled=perhaps"], "-o main.enabled: 'perhaps' is neither on nor off, expected 1 or 0"),
         (["-o", "main.allow=10.0.0.0/40"], "-o main.allow: prefix length 40 is out of range, expected 0 to 32"),

@@ -17,6 +17,7 @@ use gatemeter::collectors::homeplug::walk::{Rules, Walk};
 use gatemeter::collectors::probe::codec::stamps::{Abi, Control};
 use gatemeter::collectors::probe::codec::{icmp, tcp};
 use gatemeter::collectors::traffic::codec;
+use gatemeter::config::networks::Networks;
 use gatemeter::config::uci;
 use gatemeter::lan::Interfaces;
 use gatemeter::metrics::Page;
@@ -54,6 +55,12 @@ fn replay(target: &str, decode: impl Fn(&[u8])) -> usize {
 #[test]
 fn uci_files_are_read_or_refused() {
     assert!(replay("uci", |bytes| drop(uci::parse("fuzz", bytes))) > 10);
+}
+
+#[test]
+fn lists_of_networks_are_read_as_far_as_they_go() {
+    let read = |bytes: &[u8]| Networks::default().read(&String::from_utf8_lossy(bytes), |_, _| {});
+    assert!(replay("networks", read) > 3);
 }
 
 #[test]

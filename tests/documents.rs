@@ -39,7 +39,7 @@ fn every_option_they_name_is_one() {
     for (path, text) in documents() {
         for word in words(&text, "_.") {
             let Some((section, option)) = word.split_once('.') else { continue };
-            let Some(known) = SECTIONS.iter().find(|known| known.name == section || known.kind == section) else {
+            let Some(known) = SECTIONS.iter().find(|known| known.name == section) else {
                 continue;
             };
             // A file such as freebox.json, a domain such as freebox.fr.

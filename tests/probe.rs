@@ -28,6 +28,8 @@ mod flaws;
 mod flood;
 #[path = "probe/forged.rs"]
 mod forged;
+#[path = "probe/gateway.rs"]
+mod gateway;
 #[path = "probe/lacks.rs"]
 mod lacks;
 #[path = "probe/lifetime.rs"]

@@ -16,6 +16,7 @@ use crate::collectors::SECTIONS;
 use crate::collectors::probe::ROW;
 use crate::collectors::probe::desk::Desk;
 use crate::collectors::probe::engine::Engine;
+use crate::collectors::probe::gateway;
 use crate::collectors::probe::intake::News;
 use crate::collectors::probe::paths::Paths;
 use crate::collectors::probe::settings::{Host, Manner, Settings, Wanted, port};
@@ -95,11 +96,16 @@ async fn targets(hosts: &[Host], settings: &Settings, port: Port) -> Result<Vec<
     for host in hosts {
         let ip = match host {
             Host::Address(ip) => *ip,
+            Host::Name(name) if gateway::is_meant(name) => {
+                let gateways = paths.gateways(settings);
+                let found = gateways.of(settings.families(Families::Both)).next();
+                found.ok_or_else(|| Error::failed("ping gateway", gateways.to_string()))?.ip
+            }
             Host::Name(name) => {
                 let families = settings.families(Families::Both);
                 let addrs = find::addresses(&mut lookup, name, families).await?;
                 // The first one that there is a way to, if there is a way to any.
-                let is_near = |ip: &&IpAddr| paths.find(**ip, settings.via(ip)).is_ok();
+                let is_near = |ip: &&IpAddr| paths.find(**ip, settings.via(ip), None).is_ok();
                 let found = addrs.iter().find(is_near).or(addrs.first()).copied();
                 found.ok_or_else(|| Error::failed(format!("ping {name}"), "it has no address"))?
             }
@@ -121,6 +127,7 @@ async fn run(
     settings.targets = lines.iter().map(|line| wanted(line, &settings)).collect();
     let desk = Desk::new(settings.clone(), Instant::now());
     let mut engine = Engine::open(&settings).await?;
+    desk.state().follow(engine.paths().gateways(&settings), Instant::now());
     for line in &lines {
         let (ip, size) = (line.key.ip, settings.manner.size);
         print(&match line.key.port {

@@ -1,12 +1,13 @@
 //! The daemon's own section, `config gatemeter 'main'`, as values.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use log::LevelFilter;
 
 use super::Config;
+use super::networks::{Network, Networks, may_be_network};
 use super::schema::MAIN;
 use crate::error::Result;
 use crate::net::Cidr;
@@ -23,6 +24,8 @@ pub enum LogFormat {
     Logfmt,
     /// One JSON object a line.
     Json,
+    /// For OpenWrt's procd, which logs lines of stderr as errors and those of stdout as information.
+    Procd,
 }
 
 /// What the user asked of the daemon itself.
@@ -42,6 +45,8 @@ pub struct Settings {
     pub allow: Vec<Cidr>,
     /// Whether the page for people is the live one.
     pub page: bool,
+    /// Logical networks that HTTP needs and that have no address now, for people.
+    pub awaited: Vec<String>,
     /// What is logged.
     pub log_level: LevelFilter,
     /// How it is logged.
@@ -52,18 +57,28 @@ impl Settings {
     /// Reads the section.
     pub fn read(config: &Config) -> Result<Settings> {
         let main = config.section(MAIN.kind);
-        let mut listen = main.get("listen").parse(listen)?;
+        let mut listen = main.get("listen").parse(|text| Listen::parse(text, &config.networks))?;
         if main.is_set("port") {
-            listen.set_port(main.get("port").parse(port)?);
+            listen.port = main.get("port").parse(port)?;
+        }
+        let http = main.get("http").switch()?;
+        let mut awaited = Vec::new();
+        if let (true, None, Some(network)) = (http, listen.addr, &listen.network) {
+            awaited.push(format!("HTTP waits for an address of network {network}, which has none now"));
+        }
+        let is_empty = |text: &&str| prefixes(text, &config.networks).is_ok_and(|prefixes| prefixes.is_empty());
+        for network in main.get("allow").texts().filter(|text| http && is_empty(text)) {
+            awaited.push(format!("network {network} has no address now, so main.allow admits nobody on it"));
         }
         Ok(Settings {
             enabled: main.get("enabled").switch()?,
             interval: main.get("interval").seconds(1, 86400)?,
             textfile: main.get("textfile").path(),
             textfile_dir: main.get("textfile_dir").path(),
-            listen: main.get("http").switch()?.then_some(listen),
-            allow: main.get("allow").each(str::parse)?,
+            listen: listen.addr.filter(|_| http).map(|addr| SocketAddr::new(addr, listen.port)),
+            allow: allow(main.get("allow").each(|text| prefixes(text, &config.networks))?),
             page: main.get("page").switch()?,
+            awaited,
             log_level: main.get("log_level").choice(&[
                 ("error", LevelFilter::Error),
                 ("warn", LevelFilter::Warn),
@@ -75,24 +90,64 @@ impl Settings {
                 ("text", LogFormat::Text),
                 ("logfmt", LogFormat::Logfmt),
                 ("json", LogFormat::Json),
+                ("procd", LogFormat::Procd),
             ])?,
         })
     }
 }
 
-/// `ADDR`, `ADDR:PORT`, `[ADDR6]`, `[ADDR6]:PORT`, or `:PORT` for all addresses.
-fn listen(text: &str) -> Result<SocketAddr, String> {
-    let wrong = || format!("'{text}' is not an address to listen on, expected one like [::]:9999 or 192.168.1.1:9999");
-    if let Some(number) = text.strip_prefix(':') {
-        return Ok(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port(number)?));
+/// Where to listen, as it is written.
+#[derive(Debug, PartialEq)]
+struct Listen {
+    /// None if the network has no address now.
+    addr: Option<IpAddr>,
+    port: u16,
+    /// The logical network it was named by.
+    network: Option<String>,
+}
+
+impl Listen {
+    /// `ADDR`, `ADDR:PORT`, `[ADDR6]`, `[ADDR6]:PORT`, `NETWORK`, `NETWORK:PORT`, or `:PORT` for all addresses.
+    fn parse(text: &str, networks: &Networks) -> Result<Listen, String> {
+        let at = |addr, port| Ok(Listen { addr: Some(addr), port, network: None });
+        if let Some(number) = text.strip_prefix(':') {
+            return at(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port(number)?);
+        }
+        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+        if let Ok(addr) = bare.parse::<IpAddr>() {
+            return at(addr, DEFAULT_PORT);
+        }
+        let (name, number) = text.split_once(':').map_or((text, None), |(name, number)| (name, Some(number)));
+        if may_be_network(name) {
+            let port = number.map_or(Ok(DEFAULT_PORT), port)?;
+            let addr = networks.get(name).and_then(Network::address);
+            return Ok(Listen { addr, port, network: Some(name.to_owned()) });
+        }
+        let wrong =
+            || format!("'{text}' is not an address to listen on, expected one like [::]:9999 or 192.168.1.1:9999");
+        let (addr, number) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let addr: SocketAddr = format!("{addr}:{}", port(number)?).parse().map_err(|_| wrong())?;
+        at(addr.ip(), addr.port())
     }
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    if let Ok(addr) = bare.parse::<IpAddr>() {
-        return Ok(SocketAddr::new(addr, DEFAULT_PORT));
+}
+
+/// The prefixes that a word stands for: itself, or those of a logical network.
+fn prefixes(text: &str, networks: &Networks) -> Result<Vec<Cidr>, String> {
+    match networks.get(text) {
+        Some(network) => Ok(network.prefixes().collect()),
+        None if may_be_network(text) => Ok(Vec::new()),
+        None => Ok(vec![text.parse()?]),
     }
-    let (addr, number) = text.rsplit_once(':').ok_or_else(wrong)?;
-    let port = port(number)?;
-    format!("{addr}:{port}").parse().map_err(|_| wrong())
+}
+
+/// Who may read. As nobody named means everybody, networks that are down leave this machine itself.
+fn allow(named: Vec<Vec<Cidr>>) -> Vec<Cidr> {
+    let mut all: Vec<Cidr> = named.concat();
+    if all.is_empty() && !named.is_empty() {
+        let loopback = [(IpAddr::V4(Ipv4Addr::LOCALHOST), 8), (IpAddr::V6(Ipv6Addr::LOCALHOST), 128)];
+        all.extend(loopback.into_iter().filter_map(|(addr, len)| Cidr::new(addr, len).ok()));
+    }
+    all
 }
 
 fn port(text: &str) -> Result<u16, String> {
@@ -133,12 +188,43 @@ mod tests {
             ("192.168.1.1:80", "192.168.1.1:80"),
             (":9100", "[::]:9100"),
         ] {
-            assert_eq!(listen(text).unwrap().to_string(), want, "{text}");
+            let found = Listen::parse(text, &Networks::default()).unwrap();
+            assert_eq!(SocketAddr::new(found.addr.unwrap(), found.port).to_string(), want, "{text}");
         }
-        for text in ["router.lan:9999", "[::1", "192.168.1.1]", "[[::1]]", "", "[]"] {
-            assert!(listen(text).is_err(), "{text}");
+        for text in ["router.lan:9999", "[::1", "192.168.1.1]", "[[::1]]", "", "[]", "12:80"] {
+            assert!(Listen::parse(text, &Networks::default()).is_err(), "{text}");
         }
-        assert_eq!(listen("[::]:0").unwrap_err(), "'0' is not a port, expected 1 to 65535");
+        let error = Listen::parse("[::]:0", &Networks::default()).unwrap_err();
+        assert_eq!(error, "'0' is not a port, expected 1 to 65535");
+    }
+
+    fn home() -> Networks {
+        let mut home = Networks::default();
+        home.read("lan br-lan br-lan 192.168.1.1/24 fd00:1::1/64\nsix br6 br6 fd00:6::1/64\nguest - -\n", |_, _| {});
+        home
+    }
+
+    #[test]
+    fn a_network_to_listen_on_stands_for_its_address_and_is_waited_for() {
+        let found =
+            |text| Listen::parse(text, &home()).map(|found| (found.addr.map(|addr| addr.to_string()), found.port));
+        assert_eq!(found("lan"), Ok((Some("192.168.1.1".into()), 9999)));
+        assert_eq!(found("six:80"), Ok((Some("fd00:6::1".into()), 80)));
+        for text in ["guest:80", "unknown:80"] {
+            assert_eq!(found(text), Ok((None, 80)));
+        }
+        assert_eq!(found("lan:x").unwrap_err(), "'x' is not a port, expected 1 to 65535");
+    }
+
+    #[test]
+    fn a_network_that_is_down_never_means_that_everybody_may_read() {
+        let allowed = |words: &[&str]| {
+            let named = words.iter().map(|word| prefixes(word, &home()).unwrap()).collect();
+            allow(named).iter().map(Cidr::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(allowed(&[]), [""; 0]);
+        assert_eq!(allowed(&["lan", "10.0.0.0/8", "guest"]), ["192.168.1.0/24", "fd00:1::/64", "10.0.0.0/8"]);
+        assert_eq!(allowed(&["guest", "unknown"]), ["127.0.0.0/8", "::1/128"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! second place where they are spelled.
 
 pub mod daemon;
+pub mod networks;
 pub mod schema;
 pub mod source;
 pub mod uci;
@@ -17,7 +18,8 @@ use std::time::Duration;
 use crate::cli::Args;
 use crate::error::{Error, Result};
 use crate::words::nearest;
-use schema::{OptionSpec, SectionSpec};
+use networks::Networks;
+use schema::{MAIN, OptionSpec, SectionSpec};
 use uci::{Package, Value};
 
 /// The file read when `-c` does not name one.
@@ -31,6 +33,8 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// The file that was read, if there was one.
     pub file: Option<PathBuf>,
+    /// The logical networks that interfaces and subnets may be named by.
+    pub networks: Networks,
 }
 
 /// One section: a value, or several, for every option of its table.
@@ -63,6 +67,7 @@ impl Config {
             sections: specs.iter().filter(|spec| !spec.many).map(|spec| Section::of_defaults(spec)).collect(),
             warnings: Vec::new(),
             file: None,
+            networks: Networks::default(),
         };
         let path = PathBuf::from(args.config.as_deref().unwrap_or(DEFAULT_FILE));
         match source::load(&path)? {
@@ -79,6 +84,12 @@ impl Config {
             None => {}
         }
         config.apply_flags(args, specs)?;
+        let main = config.sections.iter().find(|section| section.spec.kind == MAIN.kind);
+        if let Some(path) = main.and_then(|main| main.get("networks").path()) {
+            let (networks, problems) = Networks::load(&path);
+            config.networks = networks;
+            config.warnings.extend(problems);
+        }
         Ok(config)
     }
 
@@ -266,6 +277,11 @@ impl<'a> Item<'a> {
     /// The text as it was written; an empty string if the option has no value.
     pub fn text(&self) -> &'a str {
         self.words.last().map_or("", |word| &word.text)
+    }
+
+    /// All texts as they were written.
+    pub fn texts(&self) -> impl Iterator<Item = &'a str> {
+        self.words.iter().map(|word| word.text.as_str())
     }
 
     /// A path, or nothing for an empty value or `none`.

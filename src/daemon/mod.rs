@@ -98,7 +98,7 @@ fn at_hand(wanted: Capability) -> Capability {
 pub fn run(args: &Args) -> Result<()> {
     let plan = Plan::load(args, None)?;
     logger::install(plan.settings.log_format, plan.settings.log_level);
-    for warning in &plan.config.warnings {
+    for warning in plan.config.warnings.iter().chain(&plan.settings.awaited) {
         log::warn!(target: DAEMON, "{warning}");
     }
     if !plan.settings.enabled {
@@ -266,7 +266,7 @@ impl<'a> Daemon<'a> {
                 return true;
             }
         };
-        for warning in &plan.config.warnings {
+        for warning in plan.config.warnings.iter().chain(&plan.settings.awaited) {
             log::warn!(target: DAEMON, "{warning}");
         }
         log::set_max_level(plan.settings.log_level);

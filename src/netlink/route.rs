@@ -87,8 +87,24 @@ pub struct DefaultRoute {
     pub ipv6: bool,
     /// Its metric: several default routes may stand beside each other.
     pub metric: u32,
-    /// The interfaces it uses; more than one if it is multipath.
-    pub ifindexes: Vec<u32>,
+    /// Where it leads; more than one if it is multipath.
+    pub hops: Vec<Hop>,
+}
+
+/// One way that a route goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Hop {
+    /// The interface packets leave by.
+    pub ifindex: u32,
+    /// The router they go to; none where the far end of the line is all there is, and where it is of the other IP version.
+    pub gateway: Option<IpAddr>,
+}
+
+impl DefaultRoute {
+    /// Whether it goes through this interface.
+    pub fn uses(&self, ifindex: u32) -> bool {
+        self.hops.iter().any(|hop| hop.ifindex == ifindex)
+    }
 }
 
 /// How this machine would send to a destination.
@@ -232,29 +248,41 @@ fn address(body: &[u8]) -> Result<Option<Address>, Malformed> {
 
 fn default_route(body: &[u8]) -> Result<Option<DefaultRoute>, Malformed> {
     let [family, dst_len, _, _, table, _, _, kind] = take(body, 0, "route header")?;
-    let mut route = DefaultRoute { ipv6: i32::from(family) == libc::AF_INET6, metric: 0, ifindexes: Vec::new() };
-    let ip = route.ipv6 || i32::from(family) == libc::AF_INET;
-    if !ip || dst_len != 0 || table != libc::RT_TABLE_MAIN || kind != libc::RTN_UNICAST {
+    let mut route = DefaultRoute { ipv6: i32::from(family) == libc::AF_INET6, metric: 0, hops: Vec::new() };
+    let is_ip = route.ipv6 || i32::from(family) == libc::AF_INET;
+    if !is_ip || dst_len != 0 || table != libc::RT_TABLE_MAIN || kind != libc::RTN_UNICAST {
         return Ok(None);
     }
+    let mut single = Hop::default();
     for attribute in known(tail(body, RTMSG_BYTES)?) {
         match attribute.kind {
-            libc::RTA_OIF => route.ifindexes.push(ne32(attribute.value, 0, "RTA_OIF")?),
+            libc::RTA_OIF => single.ifindex = ne32(attribute.value, 0, "RTA_OIF")?,
+            libc::RTA_GATEWAY => single.gateway = ip(family, attribute.value)?,
             libc::RTA_PRIORITY => route.metric = ne32(attribute.value, 0, "RTA_PRIORITY")?,
-            libc::RTA_MULTIPATH => next_hops(attribute.value, &mut route.ifindexes)?,
+            libc::RTA_MULTIPATH => next_hops(family, attribute.value, &mut route.hops)?,
             _ => {}
         }
+    }
+    if single.ifindex != 0 {
+        route.hops.push(single);
     }
     Ok(Some(route))
 }
 
-fn next_hops(mut buf: &[u8], ifindexes: &mut Vec<u32>) -> Result<(), Malformed> {
+fn next_hops(family: u8, mut buf: &[u8], hops: &mut Vec<Hop>) -> Result<(), Malformed> {
     while buf.len() >= NEXTHOP_BYTES {
         let length = usize::from(ne16(buf, 0, "next hop length")?);
         if length < NEXTHOP_BYTES {
             return Err(Malformed::Value { what: "next hop length", offset: 0 });
         }
-        ifindexes.push(ne32(buf, 4, "next hop interface")?);
+        let mut hop = Hop { ifindex: ne32(buf, 4, "next hop interface")?, gateway: None };
+        let attributes = buf.get(NEXTHOP_BYTES..length.min(buf.len())).unwrap_or_default();
+        for attribute in known(attributes) {
+            if attribute.kind == libc::RTA_GATEWAY {
+                hop.gateway = ip(family, attribute.value)?;
+            }
+        }
+        hops.push(hop);
         buf = buf.get(super::align(length)..).unwrap_or(&[]);
     }
     Ok(())
@@ -375,16 +403,22 @@ mod tests {
 
     #[test]
     fn a_multipath_default_route_names_all_its_interfaces() {
-        let hop = |ifindex: u32| {
-            let mut hop = 8u16.to_ne_bytes().to_vec();
+        let hop = |ifindex: u32, attributes: &[(u16, &[u8])]| {
+            let attributes = with(Vec::new(), attributes);
+            let mut hop = (8 + attributes.len() as u16).to_ne_bytes().to_vec();
             hop.extend_from_slice(&[0, 0]);
             hop.extend_from_slice(&ifindex.to_ne_bytes());
+            hop.extend_from_slice(&attributes);
             hop
         };
-        let hops = [hop(4), hop(5)].concat();
+        let hops = [hop(4, &[(libc::RTA_GATEWAY, &[192, 0, 2, 1])]), hop(5, &[])].concat();
         let fixed = vec![libc::AF_INET as u8, 0, 0, 0, libc::RT_TABLE_MAIN, 0, 0, libc::RTN_UNICAST, 0, 0, 0, 0];
         let body = with(fixed, &[(libc::RTA_MULTIPATH, &hops), (libc::RTA_PRIORITY, &100u32.to_ne_bytes())]);
-        let want = DefaultRoute { ipv6: false, metric: 100, ifindexes: vec![4, 5] };
+        let want = DefaultRoute {
+            ipv6: false,
+            metric: 100,
+            hops: vec![Hop { ifindex: 4, gateway: Some([192, 0, 2, 1].into()) }, Hop { ifindex: 5, gateway: None }],
+        };
         assert_eq!(decoded(libc::RTM_NEWROUTE, &body), Ok(Some(Event::DefaultRoute(want))));
     }
 

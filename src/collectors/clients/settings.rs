@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::networks::{Networks, may_be_interface};
 use crate::config::schema::{MAIN, SectionSpec, list, option};
 use crate::config::{Config, Section};
 use crate::error::Result;
@@ -12,8 +13,6 @@ use crate::names::resolv_conf::dns_server;
 use crate::names::resolver::ReverseDns;
 use crate::net::Cidr;
 
-/// Longest interface name the kernel takes (IFNAMSIZ less its NUL).
-const MAX_IFNAME: usize = 15;
 /// Longest name of a table or chain the kernel takes (NFT_NAME_MAXLEN less its NUL).
 const MAX_NFT_NAME: usize = 255;
 /// Where the system's name servers are written down.
@@ -27,7 +26,11 @@ pub static SECTION: SectionSpec = SectionSpec {
     options: &[
         option("enabled", "1", "0 turns the collector off"),
         option("interval", "2", "seconds between two readings; rates are over the time that really passed"),
-        list("subnet", "", "LAN subnets, as 192.168.1.0/24 or 192.168.1.0/24/br-lan; none given: found by themselves"),
+        list(
+            "subnet",
+            "",
+            "LAN subnets, as 192.168.1.0/24, 192.168.1.0/24/br-lan, or lan for all of one; none given: found by themselves",
+        ),
         option(
             "accounting",
             "set",
@@ -63,8 +66,8 @@ pub enum Accounting {
 /// A LAN subnet that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subnet {
-    /// The subnet.
-    pub prefix: Cidr,
+    /// The subnet; without one, every one that the interface has an address in.
+    pub prefix: Option<Cidr>,
     /// The interface it is on; without one, that which has an address in it.
     pub ifname: Option<String>,
 }
@@ -98,6 +101,7 @@ impl Settings {
     /// Reads the section. The LAN that -4 and -6 describe is the clients' too, unless this section has its own.
     pub fn read(config: &Config) -> Result<Settings> {
         let (main, section) = (config.section(MAIN.kind), config.section(SECTION.kind));
+        let subnet = |text: &str| subnet(text, &config.networks);
         let mut subnets = section.get("subnet").each(subnet)?;
         if subnets.is_empty() {
             let traffic = config.section("traffic");
@@ -153,24 +157,25 @@ fn names(main: &Section, section: &Section) -> Result<directory::Settings> {
     })
 }
 
-fn subnet(text: &str) -> Result<Subnet, String> {
+fn subnet(text: &str, networks: &Networks) -> Result<Subnet, String> {
     let shape = || format!("'{text}' is not ADDR/LEN or ADDR/LEN/IFACE, as in 192.168.1.0/24/br-lan");
+    if may_be_interface(text) {
+        return Ok(Subnet { prefix: None, ifname: Some(networks.device(text)?) });
+    }
     let mut parts = text.splitn(3, '/');
     let (Some(addr), Some(length)) = (parts.next(), parts.next()) else { return Err(shape()) };
     let ifname = parts.next();
     if ifname.is_some_and(str::is_empty) {
         return Err(shape());
     }
-    if let Some(ifname) = ifname.filter(|ifname| ifname.len() > MAX_IFNAME) {
-        return Err(format!("interface name '{ifname}' is longer than {MAX_IFNAME} characters"));
-    }
+    let ifname = ifname.map(|ifname| networks.device(ifname)).transpose()?;
     let prefix: Cidr = format!("{addr}/{length}").parse()?;
     if prefix.prefix_len() == 0 {
         return Err(format!(
             "'{text}' would take the whole internet for the LAN, expected a prefix length of 1 or more"
         ));
     }
-    Ok(Subnet { prefix, ifname: ifname.map(str::to_owned) })
+    Ok(Subnet { prefix: Some(prefix), ifname })
 }
 
 fn table(text: &str) -> Result<Option<(String, String)>, String> {
@@ -203,7 +208,13 @@ mod tests {
 
     #[test]
     fn a_subnet_may_name_its_interface() {
-        let parsed = |text| subnet(text).map(|subnet| (subnet.prefix.to_string(), subnet.ifname));
+        let mut networks = Networks::default();
+        networks.read("lan br-home br-home\nguest - -\n", |_, _| {});
+        let prefix = |subnet: &Subnet| subnet.prefix.map_or_else(String::new, |prefix| prefix.to_string());
+        let parsed = |text| subnet(text, &networks).map(|subnet| (prefix(&subnet), subnet.ifname));
+        assert_eq!(parsed("lan"), Ok((String::new(), Some("br-home".into()))));
+        assert_eq!(parsed("eth1"), Ok((String::new(), Some("eth1".into()))));
+        assert_eq!(parsed("10.0.0.0/8/guest"), Ok(("10.0.0.0/8".into(), Some("guest (down)".into()))));
         assert_eq!(parsed("192.168.1.1/24"), Ok(("192.168.1.0/24".into(), None)));
         assert_eq!(parsed("fd00:1::/64/br-lan"), Ok(("fd00:1::/64".into(), Some("br-lan".into()))));
     }
@@ -224,7 +235,7 @@ mod tests {
                 "'0.0.0.0/0' would take the whole internet for the LAN, expected a prefix length of 1 or more".into(),
             ),
         ] {
-            assert_eq!(subnet(text).unwrap_err(), want);
+            assert_eq!(subnet(text, &Networks::default()).unwrap_err(), want);
         }
     }
 

@@ -68,7 +68,10 @@ impl Lans {
     }
 
     fn add(&mut self, subnet: &Subnet, interfaces: &Interfaces) {
-        let prefix = subnet.prefix;
+        let Some(prefix) = subnet.prefix else {
+            subnet.ifname.iter().for_each(|name| self.add_all_of(name, interfaces));
+            return;
+        };
         let links: Vec<&Link> = match &subnet.ifname {
             Some(name) => {
                 let link = interfaces.by_name(name);
@@ -96,6 +99,19 @@ impl Lans {
         for link in links {
             self.add_to(link, prefix, interfaces);
         }
+    }
+
+    /// Adds every subnet of an interface.
+    fn add_all_of(&mut self, name: &str, interfaces: &Interfaces) {
+        let Some(link) = interfaces.by_name(name) else {
+            self.problems.push(format!("there is no interface {name} now; it is taken up when it appears"));
+            return;
+        };
+        let prefixes = interfaces.prefixes_of(link.ifindex);
+        if prefixes.is_empty() {
+            self.problems.push(format!("{name} has no address now; its subnets are taken up when it has one"));
+        }
+        prefixes.into_iter().for_each(|prefix| self.add_to(link, prefix, interfaces));
     }
 
     fn add_to(&mut self, link: &Link, prefix: Cidr, interfaces: &Interfaces) {
@@ -175,7 +191,7 @@ fn is_reserved(prefix: Cidr, addr: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::netlink::route::{DefaultRoute, Event};
+    use crate::netlink::route::{DefaultRoute, Event, Hop};
 
     fn home() -> Interfaces {
         let mut interfaces = Interfaces::default();
@@ -200,13 +216,17 @@ mod tests {
         ] {
             interfaces.apply(Event::Address(Address { ifindex, addr: addr.parse().unwrap(), prefix_len }));
         }
-        interfaces.apply(Event::DefaultRoute(DefaultRoute { ipv6: false, metric: 0, ifindexes: vec![2] }));
+        interfaces.apply(Event::DefaultRoute(DefaultRoute {
+            ipv6: false,
+            metric: 0,
+            hops: vec![Hop { ifindex: 2, gateway: None }],
+        }));
         interfaces
     }
 
     fn find(wanted: &[(&str, Option<&str>)]) -> Lans {
         let subnet = |(prefix, ifname): &(&str, Option<&str>)| Subnet {
-            prefix: prefix.parse().unwrap(),
+            prefix: prefix.parse().ok(),
             ifname: ifname.map(str::to_owned),
         };
         Lans::find(&wanted.iter().map(subnet).collect::<Vec<_>>(), &home())
@@ -235,6 +255,13 @@ mod tests {
         assert_eq!(shown(&lans), ["br-lan 192.168.1.0/24 2001:db8:1::/56", "br-guest 2001:db8:1::/56"]);
         let part = find(&[("192.168.2.128/25", None)]);
         assert_eq!(shown(&part), ["br-guest 192.168.2.128/25"]);
+    }
+
+    #[test]
+    fn an_interface_without_a_subnet_stands_for_all_of_its_own() {
+        let lans = find(&[("", Some("br-guest")), ("", Some("br-iot"))]);
+        assert_eq!(shown(&lans), ["br-guest 192.168.2.0/24 2001:db8:1:2::/64"]);
+        assert_eq!(lans.problems, ["there is no interface br-iot now; it is taken up when it appears"]);
     }
 
     #[test]

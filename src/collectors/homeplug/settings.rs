@@ -9,9 +9,6 @@ use crate::config::schema::{SectionSpec, list, option};
 use crate::error::Result;
 use crate::names::Mac;
 
-/// Longest interface name the kernel takes (IFNAMSIZ less its NUL).
-const MAX_IFNAME: usize = 15;
-
 /// `config homeplug 'homeplug'`.
 pub static SECTION: SectionSpec = SectionSpec {
     kind: "homeplug",
@@ -19,7 +16,11 @@ pub static SECTION: SectionSpec = SectionSpec {
     many: false,
     options: &[
         option("enabled", "0", "1 turns the collector on; off by default, as it sends frames where it is told to"),
-        list("interface", "", "interfaces with powerline adapters; none given: the first Ethernet one that is up"),
+        list(
+            "interface",
+            "",
+            "interfaces with powerline adapters, or logical networks; none given: the first Ethernet one that is up",
+        ),
         option(
             "destaddr",
             "local",
@@ -55,7 +56,7 @@ impl Settings {
     pub fn read(config: &Config) -> Result<Settings> {
         let section = config.section(SECTION.kind);
         let mut interfaces: Vec<String> = Vec::new();
-        for name in section.get("interface").each(interface)? {
+        for name in section.get("interface").each(|word| config.networks.port(word))? {
             // Asked on twice, each adapter would answer twice.
             if !interfaces.contains(&name) {
                 interfaces.push(name);
@@ -68,14 +69,6 @@ impl Settings {
             extended: section.get("extended").switch()?,
             max_devices: section.get("max_devices").number(1, 253)? as usize,
         })
-    }
-}
-
-fn interface(text: &str) -> Result<String, String> {
-    match text.len() {
-        0 => Err("it is empty, expected the name of an interface, as eth0".into()),
-        1..=MAX_IFNAME => Ok(text.into()),
-        _ => Err(format!("interface name '{text}' is longer than {MAX_IFNAME} characters")),
     }
 }
 
@@ -119,7 +112,5 @@ mod tests {
             let problem = destination(text).unwrap_err();
             assert!(problem.starts_with(&format!("'{text}' is no")) && problem.contains("local, all, or"), "{problem}");
         }
-        assert!(interface("an-interface-too-long").unwrap_err().contains("longer than 15"));
-        assert!(interface("").is_err());
     }
 }

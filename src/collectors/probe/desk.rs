@@ -12,6 +12,7 @@ use async_io::Timer;
 use smol::future::FutureExt as _;
 
 use super::ROW;
+use super::gateway::{self, Gateways};
 use super::ledger::Ledger;
 use super::request::{Asked, Refusal};
 use super::settings::{Host, Settings, Via, Wanted};
@@ -42,6 +43,8 @@ pub struct State {
     /// All that was received until then has been taken in.
     pub received_until: Instant,
     lookup: Lookup,
+    /// Where the default routes lead, once that is known.
+    gateways: Option<Gateways>,
     /// Names whose trouble was told.
     troubled: Vec<HostName>,
     /// Those who wait for the engine's next step.
@@ -71,6 +74,7 @@ impl Desk {
             ledger: Ledger::default(),
             received_until: now,
             lookup,
+            gateways: None,
             troubled: Vec::new(),
             waiting: Vec::new(),
             curious: Vec::new(),
@@ -160,23 +164,50 @@ impl State {
     pub fn refresh(&mut self, now: Instant) {
         self.table.sweep(now);
         let State { table, lookup, settings, .. } = self;
-        for name in table.names() {
+        for name in table.names().iter().filter(|name| !gateway::is_meant(&name.host)) {
             lookup.want(&name.host, name.families, now);
         }
         for wanted in &settings.targets {
-            if let Host::Name(host) = &wanted.host {
+            if let Host::Name(host) = &wanted.host
+                && !gateway::is_meant(host)
+            {
                 lookup.want(host, settings.families(wanted.families), now);
             }
         }
         self.bind(now);
     }
 
+    /// Takes over where the default routes lead now.
+    pub fn follow(&mut self, gateways: Gateways, now: Instant) {
+        if self.gateways.replace(gateways) == Some(gateways) {
+            return;
+        }
+        let is_it = |host: &HostName| gateway::is_meant(host);
+        let of_configuration = |wanted: &Wanted| matches!(&wanted.host, Host::Name(host) if is_it(host));
+        if self.settings.targets.iter().any(of_configuration) {
+            log::info!(target: ROW.name, "{gateways}");
+        }
+        self.bind(now);
+        self.curious.drain(..).for_each(|signal| signal.raise());
+    }
+
+    /// Where the default routes lead, as far as that is known.
+    pub fn gateways(&self) -> Gateways {
+        self.gateways.unwrap_or_default()
+    }
+
     /// Takes over the addresses of the names that are in use.
     fn bind(&mut self, now: Instant) {
-        let State { table, lookup, settings, troubled, .. } = self;
+        let State { table, lookup, gateways, settings, troubled, .. } = self;
         for wanted in &settings.targets {
             let Host::Name(host) = &wanted.host else { continue };
             let families = settings.families(wanted.families);
+            if gateway::is_meant(host) {
+                if let Some(gateways) = gateways {
+                    table.configure(wanted, &gateways.addresses(families), now);
+                }
+                continue;
+            }
             let Some(known) = lookup.get(host, families) else { continue };
             let was_told = troubled.iter().position(|name| name == host);
             match (&known.trouble, was_told) {
@@ -198,7 +229,11 @@ impl State {
         let asked: Vec<(HostName, Families)> =
             table.names().iter().map(|name| (name.host.clone(), name.families)).collect();
         for (host, families) in asked {
-            if let Some(known) = lookup.get(&host, families).filter(|known| !known.addrs.is_empty()) {
+            if gateway::is_meant(&host) {
+                if let Some(gateways) = gateways {
+                    table.bind(&host, families, &gateways.addresses(families), By::Lookup, now);
+                }
+            } else if let Some(known) = lookup.get(&host, families).filter(|known| !known.addrs.is_empty()) {
                 let addresses: Vec<IpAddr> = usable(&known.addrs, settings).collect();
                 table.bind(&host, families, &addresses, By::Lookup, now);
             }
@@ -209,6 +244,7 @@ impl State {
     pub fn has_results(&mut self) -> bool {
         let is_known = |wanted: &Wanted| match &wanted.host {
             Host::Address(_) => true,
+            Host::Name(host) if gateway::is_meant(host) => self.gateways.is_some(),
             Host::Name(host) => self.lookup.get(host, self.settings.families(wanted.families)).is_some(),
         };
         if !self.settings.targets.iter().all(is_known) {
@@ -229,6 +265,8 @@ impl State {
     pub fn unresolved(&self) -> usize {
         let is_unresolved = |host: &Host, families| match host {
             Host::Address(_) => false,
+            // Without a default route there is nobody to probe, and nothing wrong with that.
+            Host::Name(host) if gateway::is_meant(host) => false,
             Host::Name(host) => {
                 let families = self.settings.families(families);
                 self.lookup.get(host, families).is_none_or(|known| known.addrs.is_empty())
@@ -241,6 +279,7 @@ impl State {
     pub fn addresses_of(&self, host: &Host, families: Families) -> Vec<IpAddr> {
         match host {
             Host::Address(ip) => vec![*ip],
+            Host::Name(name) if gateway::is_meant(name) => self.gateways().addresses(self.settings.families(families)),
             Host::Name(name) => {
                 let known = self.lookup.get(name, self.settings.families(families));
                 known.map(|known| usable(&known.addrs, &self.settings).collect()).unwrap_or_default()
@@ -262,6 +301,18 @@ impl State {
                         let why =
                             format!("target {name} is not in the configuration, and probe.targets_from_http is 0");
                         return Some(Err(Refusal::forbidden(why)));
+                    }
+                    if gateway::is_meant(name) {
+                        match self.gateways {
+                            None => is_waiting = true,
+                            Some(gateways) if gateways.of(families).next().is_none() => {
+                                trouble = Some(format!("target {name}: {}", Gateways::default()));
+                            }
+                            Some(gateways) => {
+                                addresses.extend(gateways.of(families).map(|gateway| (gateway.ip, Some(name))));
+                            }
+                        }
+                        continue;
                     }
                     if !self.lookup.want(name, families, now) {
                         let why = format!("more than {MAX_NAMES} host names are asked for");

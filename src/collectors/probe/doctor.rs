@@ -1,12 +1,13 @@
 //! What `gatemeter check` says of this collector.
 
 use super::ROW;
+use super::gateway;
 use super::paths::Paths;
 use super::ports::Ports;
 use super::random::Random;
 use super::settings::{Host, Settings, Via};
 use crate::collectors::Finding;
-use crate::config::Config;
+use crate::config::{Config, networks};
 use crate::sys::caps;
 use crate::sys::hardware_stamps;
 
@@ -43,6 +44,9 @@ fn interface(settings: &Settings, paths: &Paths, family: &str, via: &Via) -> Opt
         Via::Nowhere => return Some(Finding::note(format!("{family} is not probed"))),
         Via::Interface(name) => name,
     };
+    if networks::is_down(name) {
+        return Some(Finding::note(format!("{family} is probed by {name} once it is up")));
+    }
     if !paths.has(name) {
         return Some(Finding::broken(format!(
             "there is no interface {name} for {family} probes: name another, or auto"
@@ -64,8 +68,18 @@ fn targets(settings: &Settings, paths: &mut Paths) -> Vec<Finding> {
     }
     let mut findings = vec![Finding::ok(format!("{} targets are configured", settings.targets.len()))];
     for wanted in &settings.targets {
-        let Host::Address(ip) = wanted.host else { continue };
-        if let Err(cause) = paths.find(ip, settings.via(&ip)) {
+        let ip = match &wanted.host {
+            Host::Address(ip) => *ip,
+            Host::Name(name) if gateway::is_meant(name) => {
+                let gateways = paths.gateways(settings);
+                let is_there = gateways.of(settings.families(wanted.families)).next().is_some();
+                let text = format!("target gateway: {gateways}");
+                findings.push(if is_there { Finding::ok(text) } else { Finding::note(text) });
+                continue;
+            }
+            Host::Name(_) => continue,
+        };
+        if let Err(cause) = paths.find(ip, settings.via(&ip), None) {
             let why = cause.word().replace('_', " ");
             findings.push(Finding::note(format!("target {ip} cannot be reached now: {why}")));
         }

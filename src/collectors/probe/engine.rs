@@ -193,16 +193,19 @@ impl Engine {
     fn send(&mut self, state: &mut State, now: Instant) {
         let wall = Duration::from_nanos(clock::realtime_ns());
         let mut used = [false; 4];
+        let gateways = state.gateways();
         while let Some(id) = state.table.schedule().pop(now) {
             let received_until = state.received_until;
             let Some(entry) = state.table.get_mut(id) else { continue };
             settle(entry, received_until, &mut state.ledger, &self.paths);
             let packets = state.ledger.of(entry.key.port.is_some());
             let probe = entry.target.begin(now, Some(wall), self.random.next());
-            let path = self.find_path(entry, &state.settings, now);
+            let behind = gateways.ifindex_of(entry.key.ip);
+            let path = self.find_path(entry, &state.settings, behind, now);
             let kind = kind(&entry.key);
+            let is_forced = behind.is_some() || matches!(state.settings.via(&entry.key.ip), Via::Interface(_));
             let pushed = match path {
-                Ok(path) => self.push(kind, &state.settings, entry, (id, probe), &path),
+                Ok(path) => self.push(kind, &state.settings, entry, (id, probe), (&path, is_forced)),
                 Err(cause) => Err(cause),
             };
             match pushed {
@@ -221,13 +224,19 @@ impl Engine {
         }
     }
 
-    fn find_path(&mut self, entry: &mut Entry, settings: &Settings, now: Instant) -> Result<Path, Cause> {
+    fn find_path(
+        &mut self,
+        entry: &mut Entry,
+        settings: &Settings,
+        behind: Option<u32>,
+        now: Instant,
+    ) -> Result<Path, Cause> {
         if let Some((path, since)) = entry.path
             && now.saturating_duration_since(since) < PATH_HOLDS
         {
             return Ok(path);
         }
-        let path = self.paths.find(entry.key.ip, settings.via(&entry.key.ip))?;
+        let path = self.paths.find(entry.key.ip, settings.via(&entry.key.ip), behind)?;
         if settings.hardware {
             self.paths.stamp_by_card(path.ifindex);
         }
@@ -242,7 +251,7 @@ impl Engine {
         settings: &Settings,
         entry: &Entry,
         (id, probe): (u32, Probe),
-        path: &Path,
+        (path, is_forced): (&Path, bool),
     ) -> Result<(), Cause> {
         let Probe { sequence, cookie } = probe;
         let echo = Echo { identifier: self.identifier, sequence, cookie };
@@ -267,8 +276,7 @@ impl Engine {
                 tcp::write_syn(&mut self.packet, &ends, cookie as u32);
             }
         }
-        let is_named = matches!(settings.via(&entry.key.ip), Via::Interface(_));
-        let ifindex = if is_named { path.ifindex } else { 0 };
+        let ifindex = if is_forced { path.ifindex } else { 0 };
         let packet = std::mem::take(&mut self.packet);
         let pushed = self.channel(kind, settings).map(|channel| {
             let (destination, tos) = (entry.key.ip, entry.manner.tos);
@@ -349,7 +357,10 @@ impl Engine {
         }
         if self.paths.settles_at().is_some_and(|at| at <= now) {
             self.paths.settle().await?;
-            desk.state().table.forget_paths();
+            let mut state = desk.state();
+            let gateways = self.paths.gateways(&state.settings);
+            state.follow(gateways, now);
+            state.table.forget_paths();
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Round trips and losses to targets by ICMP echo and TCP SYN.
 //!
 //! [`settings`] says whom to probe, [`desk`] takes in who asks for more, [`table`] holds all of them, and [`schedule`] says
-//! whose turn it is. The [`engine`] sends through one [`channel`] for each protocol, along [`paths`] that it follows, and
+//! whose turn it is; [`gateway`] is the one of them that goes with the default route. The [`engine`] sends through one [`channel`] for each protocol, along [`paths`] that it follows, and
 //! [`intake`] brings what comes back to its [`target`], whose latest results stand in its [`window`]. Packets and the
 //! kernel's messages are read and written by [`codec`]; [`filter`] has the kernel keep from us what is no answer.
 //! [`report`] writes it all down. Only engine, channel and paths touch sockets; time is a parameter everywhere else.
@@ -12,6 +12,7 @@ pub mod desk;
 mod doctor;
 pub mod engine;
 pub mod filter;
+pub mod gateway;
 pub mod intake;
 mod ledger;
 mod metrics;
@@ -93,8 +94,11 @@ impl Prober {
                 log::warn!(target: ROW.name, "probe.{option}: there is no interface {name} now; it is used once it is there");
             }
         }
+        let mut state = self.desk.state();
+        state.follow(engine.paths().gateways(&settings), Instant::now());
+        state.refresh(Instant::now());
+        drop(state);
         self.engine = Some(engine);
-        self.desk.state().refresh(Instant::now());
         Ok(())
     }
 
@@ -159,7 +163,11 @@ impl Collector for Prober {
         if let Some(engine) = &mut self.engine {
             engine.reconfigure(&settings, &mut self.desk.state());
         }
+        let gateways = self.engine.as_ref().map(|engine| engine.paths().gateways(&settings));
         self.desk.reconfigure(settings, Instant::now());
+        if let Some(gateways) = gateways {
+            self.desk.state().follow(gateways, Instant::now());
+        }
         Ok(Reload::Done)
     }
 

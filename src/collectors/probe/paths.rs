@@ -6,13 +6,15 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::ROW;
-use super::settings::Via;
+use super::gateway::Gateways;
+use super::settings::{Settings, Via};
 use super::target::Cause;
 use crate::collectors::interfaces;
 use crate::error::{Error, Result};
 use crate::lan::Interfaces;
 use crate::netlink::Message;
 use crate::netlink::route::{self, Path};
+use crate::netlink::socket::Subject;
 use crate::netlink::transport::{Events, Requests};
 use crate::sys::hardware_stamps::HardwareStamps;
 
@@ -91,23 +93,34 @@ impl Paths {
     /// Takes over what has changed, after which all paths are to be looked up anew: not only default routes lead to
     /// targets, and the table has no others, so whatever changed may matter.
     pub async fn settle(&mut self) -> Result<()> {
-        self.settles = None;
         self.take_in();
         if self.lost {
             self.interfaces = interfaces::now().await?;
             self.lost = false;
+        } else {
+            // Put in their place at once: this future may be dropped while they are listed.
+            let listed = interfaces::of(&[Subject::Routes]).await?;
+            self.interfaces.take_routes(listed);
         }
         // A card that could not is asked again only if it is another one.
         self.cards.retain(|(ifindex, _)| self.interfaces.by_index(*ifindex).is_some());
+        // Last of all: what is cut short is begun anew.
+        self.settles = None;
         Ok(())
     }
 
-    /// How an address is reached.
+    /// The routers that the default routes lead to.
+    pub fn gateways(&self, settings: &Settings) -> Gateways {
+        Gateways::find(&self.interfaces, settings)
+    }
+
+    /// How an address is reached, or how through the interface that it is known to be `behind`.
     ///
     /// # Errors
     /// Why it cannot be reached now.
-    pub fn find(&mut self, ip: IpAddr, via: &Via) -> Result<Path, Cause> {
+    pub fn find(&mut self, ip: IpAddr, via: &Via, behind: Option<u32>) -> Result<Path, Cause> {
         let ifindex = match via {
+            _ if behind.is_some() => behind.unwrap_or_default(),
             Via::Routes => 0,
             Via::Interface(name) => self.interfaces.by_name(name).ok_or(Cause::InterfaceDown)?.ifindex,
             Via::Nowhere => return Err(Cause::InterfaceDown),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::codec::icmp;
 use super::table::Port;
 use crate::config::Config;
+use crate::config::networks::Networks;
 use crate::config::schema::{MAIN, SectionSpec, list, option};
 use crate::error::Result;
 use crate::names::host_name::HostName;
@@ -15,8 +16,6 @@ use crate::names::lookup::Families;
 use crate::names::resolv_conf::dns_server;
 use crate::net::Cidr;
 
-/// Longest interface name the kernel takes (IFNAMSIZ less its NUL).
-const MAX_IFNAME: usize = 15;
 /// Most targets that may be allowed.
 const MOST_TARGETS: u32 = 10_000;
 /// What is taken without `unlocked`: no faster than this.
@@ -35,8 +34,16 @@ pub static SECTION: SectionSpec = SectionSpec {
         option("interval", "2000", "milliseconds between two probes of a target; below 2000 takes unlocked=1"),
         option("timeout", "2000", "milliseconds after which a probe is lost; for TCP at most 900"),
         option("maxpps", "10000", "most probes in a second, of all targets together; beyond 10000 takes unlocked=1"),
-        option("interface4", "auto", "interface for IPv4 probes; auto: as the routes say; none: no IPv4 probes"),
-        option("interface6", "auto", "interface for IPv6 probes; auto: as the routes say; none: no IPv6 probes"),
+        option(
+            "interface4",
+            "auto",
+            "interface or logical network for IPv4 probes; auto: as the routes say; none: none",
+        ),
+        option(
+            "interface6",
+            "auto",
+            "interface or logical network for IPv6 probes; auto: as the routes say; none: none",
+        ),
         option("hardware", "0", "1 has the network card stamp packets where it can"),
         option(
             "identifier",
@@ -58,7 +65,7 @@ pub static TARGET_SECTION: SectionSpec = SectionSpec {
     name: "target",
     many: true,
     options: &[
-        option("host", "", "address or host name to probe"),
+        option("host", "", "address or host name to probe; gateway: whichever router the default route leads to"),
         option("name", "", "what to call it in icmp_probe_target_info; none given: the host"),
         option("ip_version", "all", "4, 6 or all: which addresses of a host name are probed"),
         list("tcp_port", "", "TCP ports to probe by SYN; none given: by ICMP echo"),
@@ -217,7 +224,8 @@ impl Settings {
             other => Identifier::Fixed(other as u16),
         };
         let max_targets = section.get("max_targets").number(1, MOST_TARGETS)? as usize;
-        let (via4, via6) = (section.get("interface4").parse(via)?, section.get("interface6").parse(via)?);
+        let via = |option| section.get(option).parse(|word| via(word, &config.networks));
+        let (via4, via6) = (via("interface4")?, via("interface6")?);
         if (&via4, &via6) == (&Via::Nowhere, &Via::Nowhere) {
             return Err(section.get("interface6").wrong("neither family has an interface, expected auto or a name"));
         }
@@ -302,14 +310,11 @@ pub fn port(text: &str) -> Result<NonZeroU16, String> {
     text.parse().map_err(|_| format!("'{text}' is not a TCP port, expected 1 to 65535"))
 }
 
-fn via(text: &str) -> Result<Via, String> {
+fn via(text: &str, networks: &Networks) -> Result<Via, String> {
     match text {
         "auto" => Ok(Via::Routes),
         "" | "none" => Ok(Via::Nowhere),
-        name if name.len() > MAX_IFNAME || name.contains(['/', ' ']) => {
-            Err(format!("'{name}' is not an interface name, expected one as wan, or auto, or none"))
-        }
-        name => Ok(Via::Interface(name.to_owned())),
+        name => networks.device(name).map(Via::Interface).map_err(|problem| format!("{problem}, or auto, or none")),
     }
 }
 

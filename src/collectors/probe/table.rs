@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
+use super::gateway;
 use super::ledger::Accounted;
 use super::schedule::Schedule;
 use super::settings::{Host, Manner, Settings, Wanted};
@@ -179,6 +180,10 @@ impl Table {
         }
         let old = std::mem::replace(&mut name.addresses, addresses.to_vec());
         let mut new: Vec<IpAddr> = addresses.iter().filter(|ip| !old.contains(ip)).copied().collect();
+        if gateway::is_meant(host) {
+            // Another router at the end of another line: nothing that is known of one says anything about the other.
+            new.clear();
+        }
         for gone in old.iter().filter(|ip| !addresses.contains(ip)) {
             let heir = new.iter().position(|ip| ip.is_ipv4() == gone.is_ipv4()).map(|at| new.remove(at));
             if self.names.iter().any(|name| name.addresses.contains(gone)) {

@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use super::codec::Rules;
-use super::settings::Settings;
+use super::settings::{Settings, Subnet6};
 use crate::lan::Interfaces;
 use crate::net::Cidr;
 use crate::netlink::route::Link;
@@ -75,16 +75,18 @@ pub fn doubts(settings: &Settings, interfaces: &Interfaces) -> Vec<String> {
     for wanted in &settings.subnets4 {
         let Some(link) = interfaces.by_name(&wanted.ifname) else { continue };
         let of_link = || interfaces.addresses_of(link.ifindex).filter(|address| address.addr.is_ipv4());
-        if !of_link().any(|address| wanted.subnet.contains(address.addr)) {
+        let Some(subnet) = wanted.subnet else { continue };
+        if !of_link().any(|address| subnet.contains(address.addr)) {
             let has: Vec<_> = of_link().map(|address| format!("{}/{}", address.addr, address.prefix_len)).collect();
             let has = if has.is_empty() { "no IPv4 address at all".to_owned() } else { has.join(" ") };
             doubts.push(format!(
                 "{}: has {has}, none in {}: if its hosts are not in that subnet, correct -4 or subnet4",
-                wanted.ifname, wanted.subnet
+                wanted.ifname, subnet
             ));
         }
     }
     for wanted in &settings.subnets6 {
+        let Subnet6::Prefix(wanted) = wanted else { continue };
         if !interfaces.addresses().any(|address| wanted.contains(address.addr)) {
             doubts.push(format!(
                 "no interface has an address in {wanted}: if that prefix is not delegated to this LAN, correct -6 or subnet6"
@@ -101,11 +103,12 @@ fn choose<'a>(
     problems: &mut Vec<Problem>,
 ) -> Vec<(&'a Link, Vec<Cidr>)> {
     let mut chosen: Vec<(&Link, Vec<Cidr>)> = Vec::new();
+    let prefixes6 = prefixes6(settings, interfaces);
     if settings.subnets4.is_empty() {
         chosen = interfaces.find_lan();
-        if !settings.subnets6.is_empty() {
+        if !prefixes6.is_empty() {
             for (_, prefixes) in &mut chosen {
-                prefixes.clone_from(&settings.subnets6);
+                prefixes.clone_from(&prefixes6);
             }
         }
         return chosen;
@@ -129,9 +132,16 @@ fn choose<'a>(
             );
             continue;
         }
+        let subnets = match wanted.subnet {
+            Some(subnet) => vec![subnet],
+            None => all_of(link, interfaces, IpAddr::is_ipv4),
+        };
+        if subnets.is_empty() {
+            report(name, format!("{name} has no IPv4 address now; its subnets are taken up when it has one"));
+        }
         match chosen.iter_mut().find(|(known, _)| known.ifindex == link.ifindex) {
-            Some((_, prefixes)) => prefixes.push(wanted.subnet),
-            None => chosen.push((link, vec![wanted.subnet])),
+            Some((_, prefixes)) => prefixes.extend(subnets),
+            None => chosen.push((link, subnets)),
         }
     }
     let indexes: Vec<u32> = chosen.iter().map(|(link, _)| link.ifindex).collect();
@@ -144,15 +154,34 @@ fn choose<'a>(
         inside.is_none()
     });
     for (_, prefixes) in &mut chosen {
-        prefixes.extend_from_slice(&settings.subnets6);
+        prefixes.extend_from_slice(&prefixes6);
     }
     chosen
+}
+
+/// The IPv6 prefixes that are wanted, those of interfaces as they are now.
+fn prefixes6(settings: &Settings, interfaces: &Interfaces) -> Vec<Cidr> {
+    let each = |wanted: &Subnet6| match wanted {
+        Subnet6::Prefix(prefix) => vec![*prefix],
+        Subnet6::Of(name) => {
+            interfaces.by_name(name).map(|link| all_of(link, interfaces, IpAddr::is_ipv6)).unwrap_or_default()
+        }
+    };
+    settings.subnets6.iter().flat_map(each).collect()
+}
+
+/// All prefixes of an interface that are of one family.
+fn all_of(link: &Link, interfaces: &Interfaces, is_wanted: fn(&IpAddr) -> bool) -> Vec<Cidr> {
+    let mut prefixes = interfaces.prefixes_of(link.ifindex);
+    prefixes.retain(|prefix| is_wanted(&prefix.addr()));
+    prefixes
 }
 
 /// Everything that is not the internet beside the ranges the program knows by itself: all LAN prefixes, what else is
 /// on LAN interfaces, and this machine's own addresses.
 fn local(settings: &Settings, interfaces: &Interfaces, chosen: &[(&Link, Vec<Cidr>)]) -> Vec<Cidr> {
-    let given = settings.subnets4.iter().map(|wanted| wanted.subnet).chain(settings.subnets6.iter().copied());
+    let given = settings.subnets4.iter().filter_map(|wanted| wanted.subnet);
+    let given = given.chain(prefixes6(settings, interfaces));
     let on_lan = chosen.iter().flat_map(|(link, prefixes)| {
         let all = interfaces.addresses_of(link.ifindex).filter_map(|a| Cidr::new(a.addr, a.prefix_len).ok());
         prefixes.iter().copied().chain(all)
@@ -192,7 +221,7 @@ mod tests {
     use crate::cli::Args;
     use crate::collectors::SECTIONS;
     use crate::config::Config;
-    use crate::netlink::route::{Address, DefaultRoute, Event};
+    use crate::netlink::route::{Address, DefaultRoute, Event, Hop};
 
     fn settings(flags: &[&str]) -> Settings {
         let option = flags.iter().map(|flag| format!("traffic.{flag}")).collect();
@@ -217,7 +246,11 @@ mod tests {
         {
             interfaces.apply(Event::Address(Address { ifindex, addr: addr.parse().unwrap(), prefix_len }));
         }
-        interfaces.apply(Event::DefaultRoute(DefaultRoute { ipv6: false, metric: 0, ifindexes: vec![2] }));
+        interfaces.apply(Event::DefaultRoute(DefaultRoute {
+            ipv6: false,
+            metric: 0,
+            hops: vec![Hop { ifindex: 2, gateway: None }],
+        }));
         interfaces
     }
 
@@ -248,6 +281,17 @@ mod tests {
         assert_eq!(plan.problems[0].text, "there is no interface br-foo now; it is taken up when it appears");
         // What it will hold is LAN already.
         assert!(plan.attachments[0].rules.local4.contains(&("10.0.0.0".parse().unwrap(), 24)));
+    }
+
+    #[test]
+    fn an_interface_without_a_subnet_stands_for_all_of_its_own() {
+        let wanted = settings(&["subnet4=br-lan", "subnet4=br-foo", "subnet6=br-lan"]);
+        let plan = Plan::make(&wanted, &router(vec![link(4, "br-foo")]));
+        // The prefixes of IPv6 count on every interface, as they do when they are written out.
+        assert_eq!(shown(&plan), ["br-lan 192.168.1.0/24 2001:db8:1::/64", "br-foo 2001:db8:1::/64"]);
+        let told = "br-foo has no IPv4 address now; its subnets are taken up when it has one";
+        assert_eq!(plan.problems[0].text, told);
+        assert!(doubts(&wanted, &router(vec![])).is_empty());
     }
 
     #[test]
