@@ -2,12 +2,12 @@
 //!
 //! The operator's box on the WAN side is a simulated Freebox, which the daemon logs in to and reads.
 //!
-//! Four LAN hosts talk to a server on the internet at their own rates, over IPv4 and IPv6, TCP and UDP. Every two seconds
+//! Five LAN hosts browse, call, stream, play and ping, each with a server on the internet, over IPv4 and IPv6. Every two seconds
 //! tables show what the daemon's /metrics says: bytes and packets, then rates, connections and who is there, then loss and
 //! latency of the paths to the provider's gateway and to the server, of whose answers one in ten is dropped. At the end
 //! the traffic stops, and what each host's network card has sent and received is compared with what both collectors
-//! counted for it, byte for byte. Meanwhile the live page can be opened in a browser of this machine. Then the powerline network is shown, whose adapters are simulated. Ends with 0 only if
-//! all agree.
+//! counted for it, byte for byte. Meanwhile the live page can be opened in a browser of this machine. Then the powerline
+//! network is shown, whose adapters are simulated. Ends with 0 only if all agree.
 
 #![allow(
     missing_docs,
@@ -39,8 +39,8 @@ use lab::{Counters, Lab, Node};
 
 /// The text file, where mezoura's users expect it.
 const TEXTFILE: &str = "/tmp/prom_c";
-/// Names in the router's DHCP configuration; the fourth host has none.
-const NAMES: [&str; 3] = ["laptop", "phone", "tv"];
+/// Names in the router's DHCP configuration; the fifth host has none.
+const NAMES: [&str; 4] = ["laptop", "phone", "tv", "console"];
 /// The families with one series per host address.
 const FAMILIES: [&str; 4] = [
     "node_nat_traffic_download",
@@ -49,22 +49,33 @@ const FAMILIES: [&str; 4] = [
     "node_nat_traffic_upload_pkts",
 ];
 
+/// What ping sends without being told otherwise.
+const PING_PAYLOAD: usize = 56;
 /// Length of an Ethernet header, which `traffic` counts and `clients` does not.
 const ETHERNET: u64 = 14;
 
 /// What one host does ten times a second, in bytes of payload.
 struct Habit {
+    /// For people.
+    does: &'static str,
     /// Downloaded and uploaded over TCP; none opens no connection.
     tcp: Option<(usize, usize)>,
+    /// One in so many times there is TCP; 0 is each time.
+    pause: u32,
     /// Datagrams down and up and the payload of each, once over IPv4 and once over IPv6.
     udp: (usize, usize, usize),
+    /// Once in a second it pings the provider over IPv4, whose answers are not lost.
+    pings: bool,
 }
 
-const HABITS: [Habit; 4] = [
-    Habit { tcp: Some((12_000, 2_000)), udp: (2, 2, 160) },
-    Habit { tcp: None, udp: (4, 6, 700) },
-    Habit { tcp: Some((40_000, 0)), udp: (1, 1, 64) },
-    Habit { tcp: None, udp: (1, 1, 48) },
+const QUIET: Habit = Habit { does: "", tcp: None, pause: 0, udp: (0, 0, 0), pings: false };
+
+const HABITS: [Habit; 5] = [
+    Habit { does: "laptop browses", tcp: Some((90_000, 6_000)), pause: 15, udp: (1, 1, 60), ..QUIET },
+    Habit { does: "phone is on a call", udp: (4, 6, 700), ..QUIET },
+    Habit { does: "tv streams", tcp: Some((40_000, 0)), udp: (1, 1, 64), ..QUIET },
+    Habit { does: "console plays and pings", udp: (2, 2, 120), pings: true, ..QUIET },
+    Habit { does: "a thing without a name ticks", udp: (1, 1, 48), ..QUIET },
 ];
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -103,10 +114,10 @@ fn main() -> ExitCode {
 
 fn show(length: Duration) -> Result<(), String> {
     println!(
-        "Building a home network: router, 4 hosts, a server on the internet, powerline adapters (namespaces, nothing leaves this \
-         machine)"
+        "Building a home network: router, 5 hosts, a server on the internet, powerline adapters, a Freebox (namespaces, nothing \
+         leaves this machine)"
     );
-    let lab = Lab::builder().hosts(4).try_build()?;
+    let lab = Lab::builder().hosts(5).try_build()?;
     // NAT, and connections of both families followed.
     let _firewall = Firewall::start(&lab);
     for node in lab.lan.iter().chain([&lab.internet]) {
@@ -168,6 +179,7 @@ fn show(length: Duration) -> Result<(), String> {
     ]);
     lose_one_in_ten(&lab);
     register(&setup)?;
+    println!("There {}", HABITS.map(|habit| habit.does).join(", "));
     println!("Starting on the router:\n  {}\n", setup.shown());
     go_on()?;
     let mut daemon = setup.start();
@@ -252,6 +264,7 @@ fn live(lab: &Lab, host: &Node, habit: &Habit, stop: &AtomicBool) -> Option<(Sen
     let mut udp = ends.map(|(near, far)| UdpPair::open(near, far));
     let mut tcp = habit.tcp.map(|_| ends.map(|(near, far)| TcpPair::open(near, far)));
     let (mut down, mut up) = (Sent::default(), Sent::default());
+    let mut times = 0;
     while !stop.load(Ordering::Relaxed) {
         let (datagrams_down, datagrams_up, payload) = habit.udp;
         for pair in &mut udp {
@@ -259,12 +272,22 @@ fn live(lab: &Lab, host: &Node, habit: &Habit, stop: &AtomicBool) -> Option<(Sen
             up += pair.up(datagrams_up, payload);
             down += pair.down(datagrams_down, payload);
         }
-        if let (Some(pairs), Some((bytes_down, bytes_up))) = (&mut tcp, habit.tcp) {
+        if let (Some(pairs), Some((bytes_down, bytes_up))) = (&mut tcp, habit.tcp)
+            && times % habit.pause.max(1) == 0
+        {
             for pair in pairs {
                 pair.up(bytes_up);
                 pair.down(bytes_down);
             }
         }
+        if habit.pings && times % 10 == 0 {
+            host.must(&["ping", "-n", "-q", "-c", "1", "-W", "10", &lab::GATEWAY4.to_string()]);
+            // As long as a datagram: an echo message has a header of eight bytes, too.
+            let each = Sent::datagrams(lab::GATEWAY4.into(), 1, PING_PAYLOAD);
+            up += each;
+            down += each;
+        }
+        times += 1;
         thread::sleep(Duration::from_millis(100));
     }
     habit.tcp.is_none().then_some((down, up))
