@@ -52,7 +52,7 @@ unit: ## tests beside the code, and the examples in its docs
 
 # They wait for the daemon more than they compute.
 integration: export RUST_TEST_THREADS ?= 6
-integration: setup-test ## the real program in a lab of network namespaces (root)
+integration: setup-test cross ## the real program in a lab of network namespaces (root)
 	$(CARGO) test --no-fail-fast --test '*'
 	$(CARGO) test --no-fail-fast --features tls --test freebox
 	@if [ -e bpf/target/rebuilt/differs ]; then \

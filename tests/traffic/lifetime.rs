@@ -145,7 +145,7 @@ fn a_configuration_that_breaks_is_told_by_line_and_the_old_one_goes_on() {
     for (text, line, problem) in [
         ("config traffic 'traffic'\n\n\tlist subnet4 '192.168.1.1/24/br-lan\n", 3, "unterminated"),
         ("config traffic 'traffic'\n\toption max_hosts 'many'\n", 2, "many"),
-        ("config traffic 'traffic'\n\tlist subnet4 'br-lan'\n", 2, "is not ADDR/LEN/IFACE"),
+        ("config traffic 'traffic'\n\tlist subnet4 '192.168.1.1/24'\n", 2, "is not ADDR/LEN/IFACE"),
     ] {
         setup.write_uci("gatemeter", text);
         daemon.signal(libc::SIGHUP);
