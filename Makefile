@@ -14,10 +14,12 @@ SECONDS_FUZZ ?= 60
 SECONDS_SOAK ?= 3600
 # Seconds after which `make system-test` gives its emulated machine up.
 SECONDS_SYSTEM ?= 1200
-# What `make cross` builds for.
+# What `make cross` builds for, and which of these `make qemu` tests.
 ROUTERS := mips mipsel aarch64 x86_64
+EMULATED ?= mips mipsel aarch64
 
-.PHONY: help demo run test lint unit integration system-test screenshots bench soak bpf bpf-check cross package fuzz clean setup-% versions
+.PHONY: help demo run test lint unit integration qemu qemu-mips system-test screenshots bench soak bpf bpf-check \
+	cross package fuzz clean setup-% versions
 .DEFAULT_GOAL := help
 # The test results come last, whatever -j says.
 .NOTPARALLEL:
@@ -34,7 +36,7 @@ run: ## the daemon on this machine, metrics at http://localhost:9999/metrics (AR
 	$(CARGO) build --release
 	target/release/gatemeter $(ARGS)
 
-test: setup-test lint bpf-check unit integration ## all of what CI checks (root)
+test: setup-test lint bpf-check unit integration qemu-mips ## all of what CI checks (root)
 
 lint: setup-lint ## formatting, clippy, shellcheck: a warning is an error
 	$(CARGO) fmt --all --check
@@ -59,6 +61,14 @@ integration: setup-test cross ## the real program in a lab of network namespaces
 		echo "once more on the kernel programs that this machine's other toolchain has made"; \
 		GATEMETER_BPF_OBJECT_DIR=$(CURDIR)/bpf/target/rebuilt $(CARGO) test --no-fail-fast --test kernel --test traffic; \
 	fi
+
+qemu: setup-qemu ## the suite on the processors of routers, by user-mode emulation (root)
+	.ci/cross $(EMULATED:%=%-unknown-linux-musl)
+	CARGO=$(CARGO) tests/qemu/run.sh $(EMULATED:%=%-unknown-linux-musl)
+
+# What differs most from this machine: 32 bits, big-endian. All three take a quarter of an hour.
+qemu-mips:
+	@$(MAKE) --no-print-directory qemu EMULATED=mips
 
 system-test: setup-system ## on an emulated machine with Debian 12's Linux 6.1, which has no TCX (root to install qemu)
 	CARGO=$(CARGO) SECONDS_SYSTEM=$(SECONDS_SYSTEM) tests/system/run.sh
