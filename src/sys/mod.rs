@@ -12,6 +12,7 @@
 //! | `interfaces` | `if_nameindex`, `ioctl` | names and kinds of interfaces where no netlink socket is open |
 //! | `limits` | `getrlimit`, `setrlimit` | locked memory, before the privilege to lift its limit is given up |
 //! | `memory` | `membarrier` | an order between our writes and running kernel programs |
+//! | `namespace` | `unshare` | std knows no namespaces |
 //! | `netlink` | `bind`, `send`, `recvfrom` on `AF_NETLINK` | std knows no netlink sockets |
 //! | `packet` | `bind`, `getsockname`, `send`, `recv`, `getsockopt` on `AF_PACKET` | std knows no packet sockets |
 //! | `raw` | `recv` | std knows no raw sockets |
@@ -31,6 +32,7 @@ pub mod hardware_stamps;
 pub mod interfaces;
 pub mod limits;
 pub mod memory;
+pub mod namespace;
 pub mod netlink;
 pub mod packet;
 pub mod raw;

@@ -4,7 +4,7 @@
 # Kernel modules that are loaded at start, as far as the kernel does not have them built in. The rest is left to the
 # scripts in guest/, which show what gatemeter says while it is missing.
 modules="bridge veth tun dummy sch_ingress cls_bpf sch_netem"
-# Loaded by guest/clients.sh.
+# Loaded by `load_netfilter` of guest/lib.sh.
 later="crc32c_generic nf_tables nf_conntrack nf_conntrack_netlink nft_ct nft_masq nft_chain_nat"
 
 # Builds gatemeter and its tests for the described machine: `gatemeter` and `tests`. Where programs of this machine run,

@@ -38,9 +38,7 @@ soon reaches 'gatemeter_collector_errors_total{collector="clients"}' 3
 echo "clients: what it says without nf_tables:"
 cat /tmp/log
 same "lines about it, after several tries" "$(lines ERROR)" 1
-while read -r module; do
-    insmod "/modules/$module.ko" || bad "$module"
-done </etc/later
+load_netfilter
 eventually "clients, once the modules are there" 1 up clients
 says "the log tells that it works again" "$(cat /tmp/log)" 'works again'
 stop TERM
@@ -95,7 +93,7 @@ says "its last sight is a time" "$(value "client_last_seen_timestamp_seconds{ip=
 eventually "how connections are read" 1 value 'gatemeter_clients_flows_info{mode="events"}'
 eventually "connections before there are any, IPv4" 0 active $lan4
 reads=$(value gatemeter_clients_flow_reads_total)
-internet nc -ll -p 7 -e cat &
+ip netns exec internet nc -ll -p 7 -e cat &
 echo_server=$!
 echo_listens() { internet netstat -tln | grep -q ':7 '; }
 soon echo_listens || bad "no echo server"

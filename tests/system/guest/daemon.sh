@@ -5,6 +5,7 @@
 # shellcheck source=tests/system/guest/lib.sh
 . /guest/lib.sh
 make_ipv6
+load_netfilter
 
 mkdir -p /etc/config /tmp/prometheus
 configure() {
@@ -53,7 +54,7 @@ whole() {
     page
     [ -e /tmp/page ] && [ "$(grep -c '^gatemeter_collector_up{.*} 1$' /tmp/page)" = 4 ]
 }
-for _ in $(seq 1000); do
+for _ in $(seq 300); do
     whole && break
     sleep 0.02
 done

@@ -19,11 +19,12 @@ statistics() {
 since() { echo "$1 $(statistics)" | awk '{ print $5 - $1, $6 - $2, $7 - $3, $8 - $4 " " }'; }
 plus() { echo "$1 $2" | awk '{ print $1 + $5, $2 + $6, $3 + $7, $4 + $8 " " }'; }
 
-# Serves a file of $2 bytes, all zero, on port 80 of the internet host; its process is `server`.
+# Serves a file of $1 bytes, all zero, on port 80 of the internet host; its process is `server`. (No function behind the `&`:
+# its process would be a shell that waits for the server.)
 serve() {
     mkdir -p /tmp/www
     head -c "$1" /dev/zero >/tmp/www/zero
-    internet httpd -f -p 80 -h /tmp/www &
+    ip netns exec internet httpd -f -p 80 -h /tmp/www &
     server=$!
     soon listens || give_up "no HTTP server in the internet"
 }

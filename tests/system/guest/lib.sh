@@ -58,6 +58,13 @@ says_so() {
     [ "$found" = "$expected" ]
 }
 
+# Loads nf_tables and conntrack, if that was not done.
+load_netfilter() {
+    while read -r module; do
+        grep -q "^$module " /proc/modules || insmod "/modules/$module.ko" || bad "no kernel module $module"
+    done </etc/later
+}
+
 # ---- the daemon ------------------------------------------------------------------------------------------------------
 
 # Fetches the page to /tmp/page; without one, none is left.
