@@ -13,10 +13,11 @@ SECONDS_FUZZ ?= 60
 # Which machines `make system-test` boots, none meaning all, and seconds after which it gives one up.
 MACHINE ?=
 SECONDS_SYSTEM ?= 2400
-# What `make cross` builds for.
+# What `make cross` builds for, and which of these `make qemu` tests.
 ROUTERS := mips mipsel aarch64 x86_64
+EMULATED := mips mipsel aarch64
 
-.PHONY: help demo run test lint unit integration system-test bench bpf bpf-check cross fuzz clean setup-% versions
+.PHONY: help demo run test lint unit integration qemu system-test bench bpf bpf-check cross fuzz clean setup-% versions
 .DEFAULT_GOAL := help
 # The test results come last, whatever -j says.
 .NOTPARALLEL:
@@ -33,7 +34,7 @@ run: ## the daemon on this machine, metrics at http://localhost:9999/metrics (AR
 	$(CARGO) build --release
 	target/release/gatemeter $(ARGS)
 
-test: setup-test lint bpf-check unit integration ## all of what CI checks (root)
+test: setup-test lint bpf-check unit integration qemu ## all of what CI checks (root)
 
 lint: setup-lint ## formatting, clippy, shellcheck: a warning is an error
 	$(CARGO) fmt --all --check
@@ -56,6 +57,10 @@ integration: setup-test ## the real program in a lab of network namespaces (root
 		echo "once more on the kernel programs that this machine's other toolchain has made"; \
 		GATEMETER_BPF_OBJECT_DIR=$(CURDIR)/bpf/target/rebuilt $(CARGO) test --no-fail-fast --test kernel --test traffic; \
 	fi
+
+qemu: setup-qemu ## the suite on the processors of routers, by user-mode emulation (root)
+	.ci/cross $(EMULATED:%=%-unknown-linux-musl)
+	CARGO=$(CARGO) tests/qemu/run.sh $(EMULATED:%=%-unknown-linux-musl)
 
 system-test: setup-cross setup-system ## on real MIPS, big-endian and older kernels in emulated machines (MACHINE=s390x for one)
 	CARGO=$(CARGO) SECONDS_SYSTEM=$(SECONDS_SYSTEM) tests/system/run.sh $(MACHINE)

@@ -6,9 +6,13 @@
 use std::fmt;
 use std::io;
 
-/// A failure, told in one line to the user.
+/// A failure, told in one line to the user. One pointer, so that a `Result` costs those who only pass it on nothing.
 #[derive(Debug)]
-pub enum Error {
+pub struct Error(Box<Story>);
+
+/// What an [`Error`] tells.
+#[derive(Debug)]
+enum Story {
     /// A flag or a configuration option that cannot be used.
     Invalid {
         /// Where it was written: `-4`, `-o traffic.count`, or `/etc/config/gatemeter:12`.
@@ -27,9 +31,9 @@ pub enum Error {
     },
 }
 
-/// The reason behind [`Error::Failed`].
+/// The reason behind [`Story::Failed`].
 #[derive(Debug)]
-pub enum Cause {
+enum Cause {
     /// The operating system's answer.
     Io(io::Error),
     /// Bytes that could not be decoded.
@@ -67,45 +71,68 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// A flag or option that cannot be used; `place` says where it stands, `problem` what was expected.
     pub fn invalid(place: impl Into<String>, problem: impl Into<String>) -> Self {
-        Error::Invalid { place: place.into(), problem: problem.into() }
+        Self(Box::new(Story::Invalid { place: place.into(), problem: problem.into() }))
     }
 
     /// A refused system call; `tried` reads on from "cannot".
     pub fn io(tried: impl Into<String>, source: io::Error) -> Self {
-        Error::Failed { tried: tried.into(), cause: Cause::Io(source), remedy: None }
+        Self::new(tried.into(), Cause::Io(source))
     }
 
     /// A failure explained in words; `tried` reads on from "cannot".
     pub fn failed(tried: impl Into<String>, why: impl Into<String>) -> Self {
-        Error::Failed { tried: tried.into(), cause: Cause::Text(why.into()), remedy: None }
+        Self::new(tried.into(), Cause::Text(why.into()))
     }
 
     /// Undecodable bytes; `tried` reads on from "cannot".
     pub fn codec(tried: impl Into<String>, source: Malformed) -> Self {
-        Error::Failed { tried: tried.into(), cause: Cause::Codec(source), remedy: None }
+        Self::new(tried.into(), Cause::Codec(source))
+    }
+
+    fn new(tried: String, cause: Cause) -> Self {
+        Self(Box::new(Story::Failed { tried, cause, remedy: None }))
     }
 
     /// Adds what the user can do about it.
     #[must_use]
     pub fn remedy(mut self, text: impl Into<String>) -> Self {
-        if let Error::Failed { remedy, .. } = &mut self {
+        if let Story::Failed { remedy, .. } = &mut *self.0 {
             *remedy = Some(text.into());
+        }
+        self
+    }
+
+    /// Says what was tried, if whoever failed did not know and left that empty.
+    #[must_use]
+    pub fn trying(mut self, what: impl FnOnce() -> String) -> Self {
+        if let Story::Failed { tried, .. } = &mut *self.0 {
+            if tried.is_empty() {
+                *tried = what();
+            }
         }
         self
     }
 
     /// The exit code this error ends the program with.
     pub fn exit_code(&self) -> u8 {
-        match self {
-            Error::Invalid { .. } => 2,
-            Error::Failed { .. } => 1,
+        match &*self.0 {
+            Story::Invalid { .. } => 2,
+            Story::Failed { .. } => 1,
+        }
+    }
+
+    /// The operating system's error number, where it was the operating system that refused.
+    pub fn os_error(&self) -> Option<i32> {
+        match &*self.0 {
+            Story::Failed { cause: Cause::Io(source), .. } => source.raw_os_error(),
+            _ => None,
         }
     }
 
     /// The operating system's error kind, where it was the operating system that refused.
     pub fn io_kind(&self) -> Option<io::ErrorKind> {
-        match self {
-            Error::Failed { cause: Cause::Io(source), .. } => Some(source.kind()),
+        match &*self.0 {
+            Story::Failed { cause: Cause::Io(source), .. } => Some(source.kind()),
             _ => None,
         }
     }
@@ -113,9 +140,9 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Invalid { place, problem } => write!(f, "{place}: {problem}"),
-            Error::Failed { tried, cause, remedy } => {
+        match &*self.0 {
+            Story::Invalid { place, problem } => write!(f, "{place}: {problem}"),
+            Story::Failed { tried, cause, remedy } => {
                 write!(f, "cannot {tried}: {cause}")?;
                 match remedy {
                     Some(remedy) => write!(f, "; {remedy}"),
@@ -149,8 +176,8 @@ impl fmt::Display for Malformed {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Error::Failed { cause: Cause::Io(source), .. } => Some(source),
+        match &*self.0 {
+            Story::Failed { cause: Cause::Io(source), .. } => Some(source),
             _ => None,
         }
     }
@@ -172,6 +199,16 @@ mod tests {
              run as root or grant CAP_NET_RAW"
         );
         assert_eq!(error.exit_code(), 1);
+    }
+
+    #[test]
+    fn what_was_tried_is_filled_in_where_it_is_missing() {
+        let cause = || io::Error::from_raw_os_error(libc::EPERM);
+        let told = Error::io("", cause()).trying(|| "read /api of box".into());
+        assert_eq!(told.to_string(), "cannot read /api of box: Operation not permitted (os error 1)");
+        let known = Error::io("connect to box", cause()).trying(|| "read /api of box".into());
+        assert_eq!(known.to_string(), "cannot connect to box: Operation not permitted (os error 1)");
+        assert_eq!(known.os_error(), Some(libc::EPERM));
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub const MAX_SIZE: u64 = 1024 * 1024;
 /// Reads the UCI file at `path`; `None` if there is no such file.
 ///
 /// # Errors
-/// [`Error::Invalid`] with `path:line` for a file that breaks UCI's grammar, [`Error::Failed`] for one that cannot
+/// [`Error::invalid`] with `path:line` for a file that breaks UCI's grammar, [`Error::failed`] for one that cannot
 /// be read, is not a regular file or is larger than [`MAX_SIZE`].
 pub fn load(path: &Path) -> Result<Option<Package>> {
     let Some(text) = read(path)? else { return Ok(None) };

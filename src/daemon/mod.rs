@@ -215,7 +215,7 @@ impl<'a> Daemon<'a> {
             status.enabled.set(true);
             let (reload, reloads) = smol::channel::bounded(1);
             let run = supervisor::run(row, self.plan.config.clone(), reloads, status, self.shared.clone());
-            self.running.insert(row.name, Running { reload, task: self.executor.spawn(run) });
+            self.running.insert(row.name, Running { reload, task: self.executor.spawn(run.boxed_local()) });
         }
     }
 
@@ -227,7 +227,8 @@ impl<'a> Daemon<'a> {
         let Settings { textfile, textfile_dir, interval, .. } = &self.plan.settings;
         self.files.borrow_mut().place(textfile.as_deref(), textfile_dir.as_deref())?;
         // Started anew, the writer does not wait for the end of an interval that counts no more.
-        self.writer = Some(self.executor.spawn(TextFiles::run(self.files.clone(), *interval, self.changed.clone())));
+        let run = TextFiles::run(self.files.clone(), *interval, self.changed.clone());
+        self.writer = Some(self.executor.spawn(run.boxed_local()));
         Ok(())
     }
 
@@ -239,7 +240,7 @@ impl<'a> Daemon<'a> {
             // An error means that the sender is gone, which is as good a reason to stop.
             let _ = stopped.recv().await;
         };
-        let task = self.executor.spawn(server.serve(self.pages.clone(), stopped, STOP_GRACE));
+        let task = self.executor.spawn(server.serve(self.pages.clone(), stopped, STOP_GRACE).boxed_local());
         self.http = Some(Http { stop, task });
     }
 

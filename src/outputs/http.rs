@@ -26,7 +26,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use smol::future::{self, yield_now};
+use smol::future::{self, FutureExt as _, yield_now};
 use smol::lock::Mutex;
 use smol::{Async, LocalExecutor, Task, Timer};
 use tiny_http::HTTPVersion;
@@ -255,11 +255,12 @@ impl Server {
         };
         let slot = Slot::new(shared.clone(), peer, !allowed);
         let id = slot.id();
-        let task = if allowed {
-            executor.spawn(connection::serve(slot, stream, peer))
+        let work = if allowed {
+            connection::serve(slot, stream, peer).boxed_local()
         } else {
-            executor.spawn(connection::forbid(slot, stream))
+            connection::forbid(slot, stream).boxed_local()
         };
+        let task = executor.spawn(work);
         if let Some(task) = shared.table.borrow_mut().attach(id, task) {
             task.detach();
         }

@@ -18,6 +18,7 @@
 //! | `raw` | `recv` | std knows no raw sockets |
 //! | `signals` | `sigprocmask`, `signalfd`, `read` | signals as a descriptor the executor can wait for |
 //! | `socket` | `socket`, `setsockopt`, `bind` | std opens TCP and UDP only, and has few options |
+//! | `stdio` | defines `fprintf` and `snprintf` on musl | the C library's formatted output, which we do not use, is large |
 //! | `tcp` | `listen` | std cannot set options between socket() and bind() |
 //! | `timerfd` | defines `timerfd_*` on MIPS | async-io's timers never fire there otherwise |
 #![allow(unsafe_code)]
@@ -38,7 +39,9 @@ pub mod packet;
 pub mod raw;
 pub mod signals;
 pub mod socket;
+// Not beside shared libraries, and not beside the C of libuci: those would find ours.
+#[cfg(all(target_env = "musl", target_feature = "crt-static", not(feature = "libuci"), not(test)))]
+mod stdio;
 pub mod tcp;
-#[cfg(all(target_arch = "mips", target_env = "musl"))]
 mod timerfd;
 pub mod timestamps;

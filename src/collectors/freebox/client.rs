@@ -11,7 +11,7 @@ use super::secret::{self, Secret};
 use super::settings::{Settings, Tls};
 use super::socket::{Stream, Target, connect, within};
 use super::tls::{self, Trust};
-use crate::error::{Cause, Error, Result};
+use crate::error::{Error, Result};
 use crate::words::quoted;
 
 /// The port of HTTP and that of HTTPS.
@@ -426,11 +426,7 @@ impl Client {
         let tried = || format!("read {path} of {}", target.authority());
         let (answer, stream) = match within(deadline, work).await {
             Some(Ok(done)) => done,
-            Some(Err(Error::Failed { tried: what, cause, remedy })) => {
-                let tried = if what.is_empty() { tried() } else { what };
-                return Err(Fault::Transport(Error::Failed { tried, cause, remedy }));
-            }
-            Some(Err(error)) => return Err(Fault::Transport(error)),
+            Some(Err(error)) => return Err(Fault::Transport(error.trying(tried))),
             None => {
                 let why =
                     format!("no answer after {} ms", deadline.saturating_duration_since(begun).as_millis() as u64);
@@ -453,9 +449,7 @@ impl Client {
             Ok(doc) => Ok((status, doc)),
             Err(_) if status != 200 => Err(Fault::Refused(Refusal { code: "other", status, right: None })),
             Err(_) if is_empty => Err(Fault::Malformed(Error::failed(tried(), "the answer is empty"))),
-            Err(error) => {
-                Err(Fault::Malformed(Error::Failed { tried: tried(), cause: Cause::Codec(error), remedy: None }))
-            }
+            Err(error) => Err(Fault::Malformed(Error::codec(tried(), error))),
         }
     }
 }

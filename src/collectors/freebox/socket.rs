@@ -11,7 +11,7 @@ use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::http::{Answer, Reader};
 use super::tls::{self, Trust};
-use crate::error::{Cause, Error, Result};
+use crate::error::{Error, Result};
 use crate::names::find;
 
 /// Most addresses of one host that are tried.
@@ -79,11 +79,11 @@ impl Stream {
         let mut reader = Reader::default();
         let outcome = self.transfer(request, &mut reader).await;
         let untouched = reader.is_untouched();
-        let failed = |cause| Error::Failed { tried: String::new(), cause, remedy: None };
+        // The caller knows what was tried.
         match outcome {
-            Ok(Ok(())) => reader.finish().map_err(|error| (untouched, failed(Cause::Codec(error)))),
-            Ok(Err(error)) => Err((false, failed(Cause::Codec(error)))),
-            Err(error) => Err((untouched, failed(Cause::Io(error)))),
+            Ok(Ok(())) => reader.finish().map_err(|error| (untouched, Error::codec("", error))),
+            Ok(Err(error)) => Err((false, Error::codec("", error))),
+            Err(error) => Err((untouched, Error::io("", error))),
         }
     }
 

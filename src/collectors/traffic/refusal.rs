@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::error::{Cause, Error};
+use crate::error::Error;
 
 /// Bytes of the verifier's log kept in an error; its end says what was refused.
 const LOG: usize = 2000;
@@ -26,10 +26,7 @@ pub fn verifier(tried: &str, error: &io::Error, log: &str) -> Error {
 
 /// Adds what can be done about a refused system call.
 pub fn with_remedy(error: Error) -> Error {
-    let code = match &error {
-        Error::Failed { cause: Cause::Io(source), .. } => source.raw_os_error(),
-        _ => None,
-    };
+    let code = error.os_error();
     remedied(error, code)
 }
 
