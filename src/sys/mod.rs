@@ -6,7 +6,7 @@
 //! | `batch` | `sendmmsg`, `recvmmsg` | std sends and receives one packet at a time, and no control messages |
 //! | `bpf` | `bpf` | aya takes 400 kB on MIPS, and offers no batch reads, no map sizes and no link by interface index |
 //! | `caps` | `capget`, `capset`, `prctl` | to drop privileges after start; std has nothing for it |
-//! | `clock` | `clock_gettime` | std does not tell the CPU time of a thread |
+//! | `clock` | `clock_gettime` | std does not tell the CPU time of a thread, and panics on 32-bit machines from 2038 on |
 //! | `fs` | `statfs`, `mount`, `flock` | to find or mount the BPF file system, and to lock what is pinned on it |
 //! | `hardware_stamps` | `ioctl` | a network card takes stamps only when told to |
 //! | `interfaces` | `if_nameindex`, `ioctl` | names and kinds of interfaces where no netlink socket is open |

@@ -27,7 +27,7 @@ mod tests {
     fn the_private_network_has_a_loopback_interface_and_nothing_else() {
         let own = || std::fs::read_link("/proc/thread-self/ns/net").unwrap();
         let before = own();
-        let look = || (interfaces().unwrap(), own());
+        let look = move || (interfaces().unwrap(), own());
         let (inside, its) = in_private_network(look).unwrap_or_else(|e| panic!("{e}; run the tests as root"));
         assert_eq!(inside, [(1, "lo".to_owned())]);
         assert!(its != before && own() == before);

@@ -79,7 +79,7 @@ image() {
     ln -s bin "$root/sbin"
     ln -s lib "$root/lib64"
     ln -s . "$root/usr"
-    for tool in bin/busybox bin/ip sbin/tc usr/sbin/bpftool usr/bin/setpriv usr/sbin/nft usr/sbin/conntrack; do
+    for tool in bin/busybox bin/date bin/ip sbin/tc usr/sbin/bpftool usr/bin/setpriv usr/sbin/nft usr/sbin/conntrack; do
         program "$debian/$tool"
     done
     # Not busybox's own shell, which takes its ip and tc for the real ones.

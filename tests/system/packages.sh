@@ -3,7 +3,8 @@
 # what is installed (nothing) below target/system, so what this machine has installed plays no part and is not touched.
 
 # What a machine runs beside gatemeter. apt adds the libraries.
-guest_packages="busybox-static dash iproute2 bpftool nftables conntrack util-linux"
+# (coreutils for a `date` that knows years behind 2038 on 32-bit machines, too.)
+guest_packages="busybox-static coreutils dash iproute2 bpftool nftables conntrack util-linux"
 # Where it comes from, and who vouches for it.
 suite=bookworm
 mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
@@ -20,7 +21,7 @@ of_machine() {
 packages() {
     local package archive
     debian=$dir/debian kernel=$dir/kernel
-    if [ ! -e "$dir/unpacked" ]; then
+    if [ "$(cat "$dir/unpacked" 2>/dev/null)" != "$guest_packages" ]; then
         need apt-get apt >/dev/null
         [ -e "$keyring" ] || fail "$keyring is missing: apt-get install debian-archive-keyring"
         rm -rf "$dir/apt" "$debian" "$kernel"
@@ -42,7 +43,7 @@ packages() {
             dpkg -x "$archive" "$debian"
         done
         rm -rf "$dir/apt"
-        touch "$dir/unpacked"
+        echo "$guest_packages" >"$dir/unpacked"
     fi
     release=$(basename "$kernel"/lib/modules/*)
 }
