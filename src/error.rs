@@ -105,10 +105,10 @@ impl Error {
     /// Says what was tried, if whoever failed did not know and left that empty.
     #[must_use]
     pub fn trying(mut self, what: impl FnOnce() -> String) -> Self {
-        if let Story::Failed { tried, .. } = &mut *self.0 {
-            if tried.is_empty() {
-                *tried = what();
-            }
+        if let Story::Failed { tried, .. } = &mut *self.0
+            && tried.is_empty()
+        {
+            *tried = what();
         }
         self
     }

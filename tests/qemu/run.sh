@@ -7,14 +7,17 @@
 # Unit tests are built for the target and run there. Integration tests run here and start the very program in dist/ by
 # GATEMETER_BINARY. What emulation lacks stands in the file `lacks` beside this, and is held to it: a test that passes
 # although it stands there is as wrong as one that fails and does not.
+# Big-endian MIPS is what differs most from this machine, so all suites run on it; on the others, those that touch all
+# there is. SUITES names others for all targets.
 set -euo pipefail
 
 cd "$(dirname "$0")/../.."
 lacks=$PWD/tests/qemu/lacks
 logs=$PWD/target/qemu
 # Tests of the program wait more than they compute.
-threads=${RUST_TEST_THREADS:-8}
-suites=(cli config plain ping homeplug freebox outputs)
+threads=${RUST_TEST_THREADS:-4}
+every="cli config plain ping homeplug freebox outputs"
+some="plain ping"
 
 [ $# -gt 0 ] || { echo "usage: tests/qemu/run.sh TARGET..." >&2; exit 2; }
 mkdir -p "$logs"
@@ -57,7 +60,8 @@ built() {
 }
 
 .ci/cross --tests "$@"
-"${CARGO:-cargo}" test --no-run "${suites[@]/#/--test=}" 2>"$logs/build" || { cat "$logs/build" >&2; exit 1; }
+read -ra built <<<"${SUITES:-$every}"
+"${CARGO:-cargo}" test --no-run "${built[@]/#/--test=}" 2>"$logs/build" || { cat "$logs/build" >&2; exit 1; }
 
 for target; do
     qemu=$(command -v "qemu-${target%%-*}-static") || { echo "qemu: apt-get install qemu-user-static" >&2; exit 1; }
@@ -66,14 +70,19 @@ for target; do
     printf '#!/bin/sh\nexec %s %s "$@"\n' "$qemu" "$program" >"$logs/gatemeter-$target"
     chmod +x "$logs/gatemeter-$target"
 
-    log=$logs/unit-$target
-    "$qemu" "target/cross/tests-$target" --test-threads="$threads" >"$log" 2>&1 || true
-    judge "$target" unit "$log" || failed=1
-
-    for suite in "${suites[@]}"; do
-        log=$logs/$suite-$target
-        GATEMETER_BINARY=$logs/gatemeter-$target "$(built "$suite")" --test-threads="$threads" >"$log" 2>&1 || true
-        judge "$target" "$suite" "$log" || failed=1
+    case $target in
+        mips-*) suites=${SUITES:-$every} ;;
+        *) suites=${SUITES:-$some} ;;
+    esac
+    # Side by side: what is known to fail often does so by waiting in vain.
+    for suite in $suites; do
+        GATEMETER_BINARY=$logs/gatemeter-$target "$(built "$suite")" --test-threads="$threads" \
+            >"$logs/$suite-$target" 2>&1 &
+    done
+    "$qemu" "target/cross/tests-$target" --test-threads="$threads" >"$logs/unit-$target" 2>&1 || true
+    wait
+    for suite in unit $suites; do
+        judge "$target" "$suite" "$logs/$suite-$target" || failed=1
     done
 done
 [ "$failed" = 0 ] || echo "qemu: what each test said stands in target/qemu/" >&2
