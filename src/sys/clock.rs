@@ -31,7 +31,7 @@ pub fn realtime_ns() -> u64 {
 ///
 /// The standard library panics on 32-bit machines with musl once the clock stands behind January 2038, be it wrongly, for
 /// the C library it asks has no room for the time there. The kernel has, from Linux 5.1 on.
-fn realtime() -> Duration {
+pub fn realtime() -> Duration {
     #[cfg(target_pointer_width = "32")]
     if let Some(time) = wide::realtime() {
         return time;

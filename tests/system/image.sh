@@ -17,9 +17,9 @@ programs() {
         tests=$("$cargo" test --no-run --test kernel --message-format=json 2>/dev/null |
             sed -n 's/.*"name":"kernel".*"executable":"\([^"]*\)".*/\1/p')
     else
-        ${CROSS:-.ci/cross} "$target"
+        .ci/cross "$target"
         gatemeter=dist/gatemeter-$target
-        ${CROSS:-.ci/cross} --tests "$target"
+        .ci/cross --tests "$target"
         tests=target/cross/tests-$target
     fi
     [ -x "$tests" ] || fail "cargo has not built the tests"
@@ -88,6 +88,10 @@ image() {
     cp -L "$(library "$(basename "$interpreter")")" "$root/lib/"
     program "$gatemeter" gatemeter
     program "$tests" tests
+    # What tests read lies where they were built.
+    mkdir -p "$root$PWD/fuzz" "$root$PWD/bpf"
+    cp -r fuzz/corpus "$root$PWD/fuzz"
+    cp bpf/*.o "$root$PWD/bpf"
     touch "$root/etc/modules" "$root/etc/later"
     for name in $modules; do module "$name" modules; done
     for name in $later; do module "$name" later; done

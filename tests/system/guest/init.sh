@@ -6,6 +6,8 @@ result=PASS
 /bin/busybox --install -s /bin || result=FAIL
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
+# Files keep their times when they are read, whatever the clock says: see flawed.sh.
+mount -o remount,noatime /
 mount -t devtmpfs dev /dev
 mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /run
