@@ -16,6 +16,7 @@ use crate::config::daemon::Settings;
 use crate::daemon::pages::{Pages, Reader, file_names};
 use crate::daemon::{Plan, textfiles};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::logger::{self, DAEMON};
 use crate::metrics::Page;
 use crate::metrics::store::Store;
@@ -155,14 +156,11 @@ pub fn check(args: &Args) -> Result<bool> {
 fn directory(path: &Path, is_dir: bool) -> Finding {
     let dir = if is_dir { Some(path) } else { path.parent().filter(|dir| !dir.as_os_str().is_empty()) };
     let dir = dir.unwrap_or(Path::new("."));
-    let probe = dir.join(format!(".gatemeter-check-{}", std::process::id()));
-    let attempt = std::fs::OpenOptions::new().write(true).create_new(true).open(&probe);
-    let _ = std::fs::remove_file(&probe);
-    match attempt {
-        Ok(_) if path.is_dir() && !is_dir => {
+    match files::try_dir(dir) {
+        Ok(()) if path.is_dir() && !is_dir => {
             Finding::broken(format!("{} is a directory, expected a file name for --textfile", path.display()))
         }
-        Ok(_) => Finding::ok(format!("{} can be written", path.display())),
+        Ok(()) => Finding::ok(format!("{} can be written", path.display())),
         Err(source) => Finding::broken(format!(
             "cannot write to {}: {source}; create it, or choose another place with --textfile or --textfile-dir",
             dir.display()

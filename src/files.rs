@@ -43,6 +43,16 @@ pub enum Keep {
     Lasting,
 }
 
+/// Tries whether files can be made in a directory, by making an empty one for a moment.
+///
+/// # Errors
+/// Why not.
+pub fn try_dir(dir: &Path) -> io::Result<()> {
+    let probe = dir.join(format!(".gatemeter-check-{}", std::process::id()));
+    OpenOptions::new().write(true).create_new(true).open(&probe)?;
+    fs::remove_file(&probe)
+}
+
 /// Device and inode: tells a file put in place from one that has replaced it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {

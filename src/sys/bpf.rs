@@ -19,6 +19,7 @@ const OBJ_PIN: libc::c_int = 6;
 const OBJ_GET: libc::c_int = 7;
 const PROG_TEST_RUN: libc::c_int = 10;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const PROG_QUERY: libc::c_int = 16;
 const MAP_LOOKUP_BATCH: libc::c_int = 24;
 const LINK_CREATE: libc::c_int = 28;
 const LINK_UPDATE: libc::c_int = 29;
@@ -221,6 +222,21 @@ pub fn tcx_link_ifindex(link: BorrowedFd<'_>) -> io::Result<Option<u32>> {
     let record = info::<64>(link)?;
     let (kind, ifindex) = (word(&record, 0), word(&record, 16));
     Ok((kind == LINK_TYPE_TCX && ifindex != 0).then_some(ifindex))
+}
+
+/// Whether this kernel has TCX, asked of an interface without changing it.
+///
+/// # Errors
+/// ENODEV if there is no such interface, EPERM without CAP_NET_ADMIN.
+pub fn has_tcx(ifindex: u32) -> io::Result<bool> {
+    let mut attr = Attr::new().u32(0, ifindex).u32(4, TCX_INGRESS);
+    // SAFETY: without room for programs the command takes no pointer.
+    match unsafe { attr.call(PROG_QUERY) } {
+        Ok(_) => Ok(true),
+        // Older kernels do not know the type of attachment.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Attaches a classifier to an interface by a TCX link, after the programs that are there.

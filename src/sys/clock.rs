@@ -4,12 +4,11 @@
 //! what a thread has worked, which unlike the time that has passed does not depend on what else the machine has to do.
 
 use std::sync::OnceLock;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// Seconds since 1970-01-01 UTC; 0 if the clock stands before that.
-#[allow(clippy::disallowed_methods, reason = "the one place where the wall clock is read")]
 pub fn unix_now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+    realtime().as_secs_f64()
 }
 
 /// CPU time of the calling thread since it began; 0 if the system does not tell.
@@ -24,9 +23,53 @@ pub fn thread_cpu() -> Duration {
 }
 
 /// Nanoseconds since 1970-01-01 UTC, as the kernel stamps packets; 0 if the clock stands before that.
-#[allow(clippy::disallowed_methods, reason = "the one place where the wall clock is read")]
 pub fn realtime_ns() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+    realtime().as_nanos() as u64
+}
+
+/// Time since 1970-01-01 UTC; none if the clock stands before that.
+///
+/// The standard library panics on 32-bit machines with musl once the clock stands behind January 2038, be it wrongly, for
+/// the C library it asks has no room for the time there. The kernel has, from Linux 5.1 on.
+pub fn realtime() -> Duration {
+    #[cfg(target_pointer_width = "32")]
+    if let Some(time) = wide::realtime() {
+        return time;
+    }
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a live timespec, into which the kernel writes.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut time) };
+    if result < 0 {
+        return Duration::ZERO;
+    }
+    #[allow(clippy::useless_conversion, reason = "both are shorter on 32-bit machines")]
+    since_1970(i64::from(time.tv_sec), i64::from(time.tv_nsec))
+}
+
+fn since_1970(seconds: i64, nanoseconds: i64) -> Duration {
+    match (u64::try_from(seconds), u32::try_from(nanoseconds)) {
+        (Ok(seconds), Ok(nanoseconds)) => Duration::new(seconds, nanoseconds),
+        _ => Duration::ZERO,
+    }
+}
+
+/// The system call with a time of 64 bits, which the C library's functions do not lead to on 32-bit machines.
+#[cfg(target_pointer_width = "32")]
+mod wide {
+    use std::time::Duration;
+
+    /// `__NR_clock_gettime64`, of which libc knows nothing; the numbers of MIPS begin at 4000.
+    const CLOCK_GETTIME64: libc::c_long = if cfg!(target_arch = "mips") { 4403 } else { 403 };
+
+    /// Nothing from a kernel before Linux 5.1.
+    pub(super) fn realtime() -> Option<Duration> {
+        // `struct __kernel_timespec`: two numbers of 64 bits on every machine.
+        let mut time = [0i64; 2];
+        // SAFETY: the kernel writes two numbers of 64 bits, for which `time` has room.
+        let result = unsafe { libc::syscall(CLOCK_GETTIME64, libc::CLOCK_REALTIME, time.as_mut_ptr()) };
+        let [seconds, nanoseconds] = time;
+        (result == 0).then(|| super::since_1970(seconds, nanoseconds))
+    }
 }
 
 /// Nanoseconds since an instant that stays the same while this program runs; never goes back.
@@ -47,6 +90,20 @@ mod tests {
             sum = std::hint::black_box(sum + 1);
         }
         assert!(thread_cpu() > began);
+    }
+
+    #[test]
+    fn a_clock_beyond_2038_or_before_1970_is_a_time_like_any_other() {
+        assert_eq!(since_1970(1 << 31, 999_999_999), Duration::new(1 << 31, 999_999_999));
+        assert_eq!(since_1970(-1, 0), Duration::ZERO);
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "what ours is compared with")]
+    fn the_wall_clock_is_that_of_the_standard_library() {
+        let since = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+        let (before, ours, after) = (since(), unix_now(), since());
+        assert!(before <= ours && ours <= after, "{before} {ours} {after}");
     }
 
     #[test]

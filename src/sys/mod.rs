@@ -6,12 +6,13 @@
 //! | `batch` | `sendmmsg`, `recvmmsg` | std sends and receives one packet at a time, and no control messages |
 //! | `bpf` | `bpf` | aya takes 400 kB on MIPS, and offers no batch reads, no map sizes and no link by interface index |
 //! | `caps` | `capget`, `capset`, `prctl` | to drop privileges after start; std has nothing for it |
-//! | `clock` | `clock_gettime` | std does not tell the CPU time of a thread |
+//! | `clock` | `clock_gettime` | std does not tell the CPU time of a thread, and panics on 32-bit machines from 2038 on |
 //! | `fs` | `statfs`, `mount`, `flock` | to find or mount the BPF file system, and to lock what is pinned on it |
 //! | `hardware_stamps` | `ioctl` | a network card takes stamps only when told to |
 //! | `interfaces` | `if_nameindex`, `ioctl` | names and kinds of interfaces where no netlink socket is open |
 //! | `limits` | `getrlimit`, `setrlimit` | locked memory, before the privilege to lift its limit is given up |
 //! | `memory` | `membarrier` | an order between our writes and running kernel programs |
+//! | `namespace` | `unshare` | std knows no namespaces |
 //! | `netlink` | `bind`, `send`, `recvfrom` on `AF_NETLINK` | std knows no netlink sockets |
 //! | `packet` | `bind`, `getsockname`, `send`, `recv`, `getsockopt` on `AF_PACKET` | std knows no packet sockets |
 //! | `raw` | `recv` | std knows no raw sockets |
@@ -31,6 +32,7 @@ pub mod hardware_stamps;
 pub mod interfaces;
 pub mod limits;
 pub mod memory;
+pub mod namespace;
 pub mod netlink;
 pub mod packet;
 pub mod raw;

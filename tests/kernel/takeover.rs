@@ -427,7 +427,8 @@ fn a_bpf_file_system_is_mounted_once_where_it_belongs() {
     net::enter_namespaces();
     // The fresh /sys of this namespace has none.
     let dir = Path::new("/sys/fs/bpf/gatemeter");
-    let told = || findings(Some(dir)).into_iter().map(|finding| finding.text).collect::<Vec<_>>().join("\n");
+    let told =
+        || findings(Some(dir), Attach::Auto).into_iter().map(|finding| finding.text).collect::<Vec<_>>().join("\n");
     assert!(told().contains("is mounted at start"), "{}", told());
     ensure_bpffs(dir).unwrap();
     ensure_bpffs(dir).unwrap();

@@ -1,5 +1,7 @@
 //! What `gatemeter check` says of this collector, and what `gatemeter clean` removes.
 
+use std::path::Path;
+
 use super::accounting::doctor as accounting;
 use super::flows;
 use super::settings::{Accounting, Settings};
@@ -10,6 +12,7 @@ use crate::collectors::{Finding, Verdict, interfaces};
 use crate::config::Config;
 use crate::error::Result;
 use crate::names::Names;
+use crate::names::cache::file;
 use crate::sys::caps;
 
 /// What it would use, and what this system lacks for it.
@@ -43,6 +46,7 @@ pub fn check(config: &Config) -> Vec<Finding> {
         findings.extend(bridged());
     }
     findings.push(names(&settings));
+    findings.extend(settings.names.cache.as_deref().and_then(name_cache));
     findings
 }
 
@@ -74,6 +78,15 @@ fn names(settings: &Settings) -> Finding {
         0 => Finding::note("no host names are known: clients without one are exported with client=\"unknown\""),
         known => Finding::ok(format!("{known} host names are known")),
     }
+}
+
+/// Whether names will be kept over restarts; nothing if so.
+fn name_cache(path: &Path) -> Option<Finding> {
+    let error = file::try_place(path).err()?;
+    Some(Finding::note(format!(
+        "names are lost at a restart, as {} cannot be written: {error}; set clients.name_cache to another path, or to none",
+        path.display()
+    )))
 }
 
 /// Removes every trace that runs left on this system.

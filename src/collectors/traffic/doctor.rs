@@ -4,11 +4,13 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use super::hook::{self, Hook};
+use super::loader::Attach;
 use super::refusal;
 use crate::collectors::Finding;
 use crate::error::{Error, Result};
 use crate::sys::caps::{self, Capability};
-use crate::sys::{bpf, fs};
+use crate::sys::{bpf, fs, namespace};
 
 /// Where the kernel offers a directory for the BPF file system.
 const MOUNT_POINT: &str = "/sys/fs/bpf";
@@ -46,10 +48,13 @@ pub fn usable_pin_dir(wanted: Option<&Path>) -> Result<Option<PathBuf>> {
 }
 
 /// What the system has and lacks, apart from interfaces. Changes nothing.
-pub fn findings(pin_dir: Option<&Path>) -> Vec<Finding> {
+pub fn findings(pin_dir: Option<&Path>, attach: Attach) -> Vec<Finding> {
     let mut findings = Vec::new();
     match bpf::available() {
-        Ok(()) => findings.push(Finding::ok("the kernel has bpf()")),
+        Ok(()) => {
+            findings.push(Finding::ok("the kernel has bpf()"));
+            findings.extend(hooks(attach));
+        }
         Err(source) => {
             let error = refusal::with_remedy(Error::io("use bpf()", source));
             findings.push(Finding::broken(error.to_string()));
@@ -82,4 +87,29 @@ pub fn findings(pin_dir: Option<&Path>) -> Vec<Finding> {
         findings.push(Finding::ok("a gatemeter is accounting in this network namespace now"));
     }
     findings
+}
+
+/// The loopback interface of a network namespace of one's own.
+const LOOPBACK: u32 = 1;
+/// What clsact takes.
+const CLSACT_PACKAGES: &str = "the packages kmod-sched-core and kmod-sched-bpf (sch_ingress and cls_bpf)";
+
+/// How programs will be attached, tried where it changes nothing; nothing where that cannot be tried.
+fn hooks(attach: Attach) -> Option<Finding> {
+    let tcx = attach != Attach::Clsact && bpf::has_tcx(LOOPBACK).ok()?;
+    let clsact = attach != Attach::Tcx
+        && !tcx
+        && namespace::in_private_network(|| hook::has_clsact_filters(LOOPBACK)).and_then(|tried| tried).ok()?;
+    let by = |hook: Hook| Finding::ok(format!("programs are attached by {hook}"));
+    Some(match attach {
+        _ if tcx => by(Hook::Tcx),
+        _ if clsact => by(Hook::Clsact),
+        Attach::Tcx => Finding::broken("this kernel has no TCX (Linux 6.6): set traffic.attach to auto or clsact"),
+        Attach::Clsact => {
+            Finding::broken(format!("this kernel has no filters for programs: install {CLSACT_PACKAGES}"))
+        }
+        Attach::Auto => Finding::broken(format!(
+            "this kernel has nothing to attach programs to: install {CLSACT_PACKAGES}, or Linux 6.6"
+        )),
+    })
 }

@@ -110,6 +110,25 @@ pub fn detach_clsact(ifindex: u32) -> io::Result<usize> {
     Ok(removed)
 }
 
+/// Whether this kernel has what [`attach_clsact`] takes: the qdisc, and filters that are programs. Tried on an interface that
+/// has no clsact qdisc, and leaves one there.
+///
+/// # Errors
+/// Whatever else stands in the way, such as a missing privilege.
+pub fn has_clsact_filters(ifindex: u32) -> io::Result<bool> {
+    let tried = tc::add_clsact(ifindex).and_then(|()| {
+        // The kind of a filter is looked up before what it is made of, which is no program here.
+        let nothing = std::fs::File::open("/dev/null")?;
+        tc::set_filter(place(ifindex, Direction::In), nothing.as_fd(), NAME, false)
+    });
+    match tried.map_err(|error| error.raw_os_error().ok_or(error)) {
+        Ok(()) | Err(Ok(libc::EINVAL)) => Ok(true),
+        Err(Ok(libc::ENOENT)) => Ok(false),
+        Err(Ok(code)) => Err(io::Error::from_raw_os_error(code)),
+        Err(Err(error)) => Err(error),
+    }
+}
+
 fn place(ifindex: u32, direction: Direction) -> tc::Place {
     tc::Place { ifindex, parent: direction.parent(), priority: PRIORITY, handle: HANDLE }
 }

@@ -470,7 +470,7 @@ fn check(config: &Config) -> Vec<Finding> {
         Ok(settings) => settings,
         Err(error) => return vec![Finding::broken(error.to_string())],
     };
-    let mut findings = doctor::findings(settings.pin_dir.as_deref());
+    let mut findings = doctor::findings(settings.pin_dir.as_deref(), settings.attach);
     let mut traffic = Traffic::new(settings);
     match smol::block_on(interfaces::now()) {
         Ok(interfaces) => traffic.interfaces = interfaces,

@@ -21,6 +21,18 @@ const REST: Duration = Duration::from_secs(6 * 3600);
 /// Least time between two tries to write.
 const RETRY: Duration = Duration::from_secs(15 * 60);
 
+/// Tries whether a cache at this place could be written.
+///
+/// # Errors
+/// What is refused, by its directory or, if that is yet to be made, by the one above.
+pub fn try_place(path: &Path) -> io::Result<()> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match files::try_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => files::try_dir(dir.parent().unwrap_or(dir)),
+        tried => tried,
+    }
+}
+
 /// The file.
 #[derive(Debug)]
 pub struct CacheFile {

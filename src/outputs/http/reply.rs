@@ -7,13 +7,16 @@ use std::cell::OnceCell;
 use std::io;
 use std::ops::Deref;
 use std::rc::Rc;
+use std::time::UNIX_EPOCH;
 
+use httpdate::HttpDate;
 use smol::future::yield_now;
 use smol::lock::Mutex;
 use tiny_http::{HTTPVersion, Header, StatusCode};
 
 use super::Reject;
 use super::gzip::Gzip;
+use crate::sys::clock;
 
 /// Bodies shorter than this, in bytes, fit in one packet anyway and are not compressed.
 const MIN_GZIP: usize = 1024;
@@ -193,7 +196,9 @@ impl Encoded {
 /// Prints the status line and the headers, up to and with the empty line.
 fn print_head(reply: &Reply, wish: &Wish, form: Form, len: usize) -> Vec<u8> {
     const SERVER: &str = concat!("gatemeter/", env!("CARGO_PKG_VERSION"));
-    let mut lines = vec![("Server", SERVER), ("Content-Type", reply.content_type)];
+    // Without one tiny_http asks the standard library for the time, which is not always to be had: see `sys::clock`.
+    let date = HttpDate::from(UNIX_EPOCH + clock::realtime()).to_string();
+    let mut lines = vec![("Date", date.as_str()), ("Server", SERVER), ("Content-Type", reply.content_type)];
     if reply.negotiated {
         lines.push(("Vary", "Accept, Accept-Encoding"));
     }
