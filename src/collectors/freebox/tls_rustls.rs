@@ -19,11 +19,13 @@ use rustls::crypto::{
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::SigningKey;
+use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use webpki::ring as signatures;
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::sys::clock;
 
 /// Whether this program has TLS.
 pub const IS_THERE: bool = true;
@@ -63,13 +65,24 @@ impl Trust {
             None => _ = roots.add_parsable_certificates(ROOTS.iter().map(|root| CertificateDer::from(*root))),
         }
         let provider = Arc::new(provider());
-        let config = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
+        let config = ClientConfig::builder_with_details(provider.clone(), Arc::new(WallClock));
+        let config = config.with_safe_default_protocol_versions();
         let config = config.map_err(|error| Error::failed("set up TLS", error.to_string()))?;
         let config = match verify {
             true => config.with_root_certificates(roots),
             false => config.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))),
         };
         Ok(Trust(Arc::new(config.with_no_client_auth())))
+    }
+}
+
+/// The time that certificates are checked against: ours, as the standard library's panics beyond 2038 on 32-bit routers.
+#[derive(Debug)]
+struct WallClock;
+
+impl TimeProvider for WallClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(clock::realtime()))
     }
 }
 
