@@ -53,10 +53,21 @@ unit: ## tests beside the code, and the examples in its docs
 	$(CARGO) test --no-fail-fast --lib --bins
 	$(CARGO) test --doc
 
-# They wait for the daemon more than they compute.
+# All integration tests; those beside the others take minutes in which they only wait for Prometheus.
+BESIDE := dashboards
+SUITES := $(filter-out $(BESIDE),$(basename $(notdir $(wildcard tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard tests/*/main.rs))))
+
+# They wait for the daemon more than they compute, so the unit tests for MIPS are built meanwhile.
 integration: export RUST_TEST_THREADS ?= 6
 integration: setup-test cross ## the real program in a lab of network namespaces (root)
-	$(CARGO) test --no-fail-fast --test '*'
+	$(CARGO) test --no-run --test '*'
+	@mkdir -p target/beside; failed=0; \
+	$(CARGO) test --no-fail-fast $(BESIDE:%=--test %) >target/beside/tests 2>&1 & tests=$$!; \
+	nice .ci/cross --tests mips-unknown-linux-musl >target/beside/mips 2>&1 & mips=$$!; \
+	$(CARGO) test --no-fail-fast $(SUITES:%=--test %) || failed=1; \
+	wait $$tests || failed=1; cat target/beside/tests; \
+	wait $$mips || { cat target/beside/mips; failed=1; }; \
+	exit $$failed
 	$(CARGO) test --no-fail-fast --features tls --test freebox
 	@if [ -e bpf/target/rebuilt/differs ]; then \
 		echo "once more on the kernel programs that this machine's other toolchain has made"; \

@@ -84,9 +84,16 @@ fn an_error_ends_a_connect_and_a_datagram_has_no_other_answer() {
         assert_eq!(far.log().to(ip(target)).requests[0].fate, Fate::Silent);
 
         far.default_rule(Rule::new().error(Error::v4(3, 3)).error(Error::v6(1, 4)));
-        socket.set_read_timeout(Some(process::LIMIT)).unwrap();
-        socket.send(b"anybody?").unwrap();
-        assert_eq!(socket.recv(&mut [0; 9]).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        // Where the queues of this machine's processors are full, which all namespaces share, an error may get lost.
+        let refused = process::poll(process::LIMIT, || {
+            // A refusal may also be told by the next attempt to send.
+            let sent = socket.send(b"anybody?").err();
+            let why = sent.unwrap_or_else(|| socket.recv(&mut [0; 9]).unwrap_err()).kind();
+            assert!([ErrorKind::ConnectionRefused, ErrorKind::WouldBlock].contains(&why), "{why:?}");
+            (why == ErrorKind::ConnectionRefused).then_some(())
+        });
+        assert!(refused.is_some(), "{target} does not refuse");
         assert_eq!(connect(&lab.router, target, 80, process::LIMIT), Err(ErrorKind::ConnectionRefused));
     }
 }
