@@ -9,8 +9,8 @@ use std::fs;
 use std::process::Stdio;
 
 use harness::{PATIENCE, Setup};
+use lab::Lab;
 use lab::process::{self, Background, Output};
-use lab::{GATEWAY4, GATEWAY6, Lab};
 
 fn ping(lab: &Lab, words: &[&str]) -> Output {
     Setup::new(lab).run(&[&["ping"], words].concat())
@@ -26,7 +26,7 @@ fn times(output: &str, from: &str) -> Vec<f64> {
 #[test]
 fn each_round_trip_is_printed_and_summed_up_for_every_target() {
     let lab = Lab::builder().hosts(0).build();
-    let targets = [GATEWAY4.to_string(), GATEWAY6.to_string()];
+    let targets = [lab.internet.v4.to_string(), lab.internet.v6.to_string()];
     let output = ping(&lab, &[&targets[0], &targets[1], "-n", "3"]);
     assert_eq!((output.status.code(), output.stderr.as_str()), (Some(0), ""), "{}", output.stdout);
     for target in &targets {
@@ -56,8 +56,8 @@ fn each_round_trip_is_printed_and_summed_up_for_every_target() {
 #[test]
 fn ports_are_told_open_and_closed() {
     let lab = Lab::builder().hosts(0).build();
-    let _listener = lab.internet.tcp_listener(GATEWAY4, 7001);
-    let (target, v6) = (GATEWAY4.to_string(), GATEWAY6.to_string());
+    let _listener = lab.internet.tcp_listener(lab.internet.v4, 7001);
+    let (target, v6) = (lab.internet.v4.to_string(), lab.internet.v6.to_string());
     let open = ping(&lab, &["--tcp", "7001", &target, "-n", "2"]);
     assert_eq!(open.status.code(), Some(0), "{open:?}");
     assert!(open.stdout.contains(&format!("PING {target} ({target}) TCP port 7001\n")), "{}", open.stdout);
@@ -80,7 +80,7 @@ fn errors_are_told_with_who_sent_them_and_what_never_answers_ends_with_1() {
     ] {
         lab.internet.must(&["nft", words]);
     }
-    let target = GATEWAY4.to_string();
+    let target = lab.internet.v4.to_string();
     let output = ping(&lab, &[&target, "-n", "2"]);
     assert_eq!((output.status.code(), output.stderr.as_str()), (Some(1), ""), "{}", output.stdout);
     for sequence in 1..=2 {
@@ -98,7 +98,7 @@ fn errors_are_told_with_who_sent_them_and_what_never_answers_ends_with_1() {
 fn it_goes_on_until_it_is_interrupted_and_then_sums_up() {
     let lab = Lab::builder().hosts(0).build();
     let log = lab.dir().join("ping");
-    let target = GATEWAY4.to_string();
+    let target = lab.internet.v4.to_string();
     let mut command = Setup::new(&lab).command();
     let file = fs::File::create(&log).unwrap();
     command.args(["ping", &target]).stdin(Stdio::null()).stdout(file).stderr(Stdio::null());
