@@ -30,7 +30,7 @@ impl Dialect {
 /// Appends every family of `page` to `out`.
 pub fn encode(page: &Page, dialect: Dialect, out: &mut String) {
     for family in page.families() {
-        let (name, kind) = metadata(family.desc, dialect);
+        let (name, kind) = metadata(family.desc, dialect, page);
         out.push_str("# HELP ");
         out.push_str(name);
         out.push(' ');
@@ -74,17 +74,22 @@ pub fn finish(dialect: Dialect, out: &mut String) {
 }
 
 /// The name and type in HELP and TYPE lines. OpenMetrics names a counter without its `_total` and an info family
-/// without its `_info`; a counter whose fixed name lacks the suffix can only be `unknown` there.
-fn metadata(desc: &Desc, dialect: Dialect) -> (&'static str, &'static str) {
+/// without its `_info`. Where a fixed name lacks the suffix, or another family of the page has the name without it, a
+/// counter can only be `unknown` there and an info family a gauge, for a family's name may occur once.
+fn metadata(desc: &Desc, dialect: Dialect, page: &Page) -> (&'static str, &'static str) {
+    let short = |suffix| {
+        let short = desc.name.strip_suffix(suffix)?;
+        page.families().all(|family| family.desc.name != short).then_some(short)
+    };
     match (dialect, desc.kind) {
         (Dialect::Text, Kind::Counter) => (desc.name, "counter"),
         (_, Kind::Histogram) => (desc.name, "histogram"),
         (_, Kind::Gauge) | (Dialect::Text, Kind::Info) => (desc.name, "gauge"),
-        (Dialect::OpenMetrics, Kind::Counter) => match desc.name.strip_suffix("_total") {
+        (Dialect::OpenMetrics, Kind::Counter) => match short("_total") {
             Some(name) => (name, "counter"),
             None => (desc.name, "unknown"),
         },
-        (Dialect::OpenMetrics, Kind::Info) => match desc.name.strip_suffix("_info") {
+        (Dialect::OpenMetrics, Kind::Info) => match short("_info") {
             Some(name) => (name, "info"),
             None => (desc.name, "gauge"),
         },
@@ -177,6 +182,22 @@ mod tests {
         assert!(text.contains("# TYPE seed_count unknown\nseed_count 3\n"));
         assert!(text.contains("# TYPE app_build info\napp_build_info{version=\"0.1.0\"} 1\n"));
         assert!(text.ends_with("load 0.25\n# EOF\n"));
+    }
+
+    #[test]
+    fn openmetrics_never_has_a_family_name_twice() {
+        static SUM: Desc = Desc { name: "rtt_seconds_total", kind: Kind::Counter, labels: &[], help: "Sum." };
+        static MEAN: Desc = Desc { name: "rtt_seconds", kind: Kind::Gauge, labels: &[], help: "Mean." };
+        let mut page = Page::new();
+        page.single(&SUM, 2u64);
+        page.single(&MEAN, 0.5);
+        let mut out = String::new();
+        encode(&page, Dialect::OpenMetrics, &mut out);
+        assert_eq!(
+            out,
+            "# HELP rtt_seconds_total Sum.\n# TYPE rtt_seconds_total unknown\nrtt_seconds_total 2\n\
+             # HELP rtt_seconds Mean.\n# TYPE rtt_seconds gauge\nrtt_seconds 0.5\n"
+        );
     }
 
     #[test]
