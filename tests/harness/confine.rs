@@ -22,6 +22,7 @@ const CAP_COUNT: u32 = 64;
 #[derive(Debug, Clone, Default)]
 pub struct Confine {
     denied: Vec<(libc::c_long, i32)>,
+    families: Option<Vec<libc::c_int>>,
     capabilities: Option<Vec<u32>>,
     memlock: Option<u64>,
     soft_memlock: Option<u64>,
@@ -37,6 +38,12 @@ impl Confine {
     /// Makes a system call, by its number, fail with `errno`.
     pub fn deny(mut self, call: libc::c_long, errno: i32) -> Self {
         self.denied.push((call, errno));
+        self
+    }
+
+    /// Refuses sockets of all address families but these, as systemd's RestrictAddressFamilies does.
+    pub fn families(mut self, keep: &[libc::c_int]) -> Self {
+        self.families = Some(keep.to_vec());
         self
     }
 
@@ -80,7 +87,7 @@ impl Confine {
                 set_soft_limit(libc::RLIMIT_MEMLOCK, soft)?;
             }
             // The filter first: installing it without no_new_privs takes CAP_SYS_ADMIN.
-            if !confine.denied.is_empty() {
+            if !confine.denied.is_empty() || confine.families.is_some() {
                 install(&mut filter)?;
             }
             match &confine.capabilities {
@@ -93,13 +100,27 @@ impl Confine {
         unsafe { command.pre_exec(hook) };
     }
 
-    /// The classic BPF program: load the call's number, answer each denied one with its errno, allow the rest.
+    /// The classic BPF program: load the call's number, answer each denied one with its errno, look at the family of a
+    /// socket if that matters, allow the rest.
     fn filter(&self) -> Vec<libc::sock_filter> {
+        /// Offset in `struct seccomp_data` of the lower half of the first argument.
+        const FIRST_ARGUMENT: u32 = if cfg!(target_endian = "big") { 20 } else { 16 };
         let statement = |code: u32, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf, k };
         let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
         for &(call, errno) in &self.denied {
             program.push(statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, call as u32));
             program.push(statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | errno as u32));
+        }
+        if let Some(families) = &self.families {
+            let count = families.len() as u8;
+            program.push(statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, count + 2, libc::SYS_socket as u32));
+            program.push(statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, FIRST_ARGUMENT));
+            for (to_the_end, family) in (1..=count).rev().zip(families) {
+                let is_it = statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, *family as u32);
+                program.push(libc::sock_filter { jt: to_the_end, ..is_it });
+            }
+            let errno = libc::EAFNOSUPPORT as u32;
+            program.push(statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | errno));
         }
         program.push(statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW));
         program

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::harness::PATIENCE;
+use crate::harness::{Confine, PATIENCE, Setup};
 use crate::lab::Lab;
 use crate::lab::process::{Background, poll};
 use crate::{Dir, program, run, source, text_of};
@@ -23,6 +23,27 @@ fn systemd_takes_the_unit_and_finds_little_exposed() {
         let (code, stdout, stderr) = run(command);
         assert_eq!(code, Some(0), "{stdout}{stderr}");
         assert!(!stderr.contains("Unknown") && !stderr.contains("ignoring"), "{stderr}");
+    }
+}
+
+#[test]
+fn the_unit_leaves_every_collector_the_sockets_it_needs() {
+    let unit = text_of("packaging/systemd/gatemeter.service");
+    let names = unit.lines().find_map(|line| line.strip_prefix("RestrictAddressFamilies=")).unwrap();
+    let families = names.split(' ').map(|name| match name {
+        "AF_UNIX" => libc::AF_UNIX,
+        "AF_INET" => libc::AF_INET,
+        "AF_INET6" => libc::AF_INET6,
+        "AF_NETLINK" => libc::AF_NETLINK,
+        "AF_PACKET" => libc::AF_PACKET,
+        other => panic!("{other} is not known here"),
+    });
+    let confine = Confine::default().families(&families.collect::<Vec<_>>());
+    let lab = Lab::builder().hosts(1).build();
+    let flags = ["-e", "-o", "homeplug.enabled=1", "-o", "homeplug.interface=br-lan", "-o", "target.host=gateway"];
+    let daemon = Setup::new(&lab).flags(&flags).confined(confine).start();
+    for collector in ["traffic", "clients", "probe", "homeplug"] {
+        daemon.wait_for(&format!("gatemeter_collector_up{{collector=\"{collector}\"}}"), 1.0);
     }
 }
 
