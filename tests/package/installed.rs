@@ -246,7 +246,18 @@ fn the_feed_builds_the_version_of_the_program_and_installs_the_same_files() {
     assert!(makefile.contains("\ndefine Package/gatemeter/conffiles\n/etc/config/gatemeter\n/etc/gatemeter/\nendef\n"));
     // Everything that is copied for the build is there, and the workspace's members are among it.
     let copied = makefile.lines().find(|line| line.contains("Cargo.toml Cargo.lock")).unwrap();
-    for path in copied.trim_end_matches('\\').split_whitespace() {
+    let copied: Vec<&str> = copied.trim_end_matches('\\').split_whitespace().collect();
+    for path in &copied {
         assert!(source(path).exists(), "{path}");
+    }
+    // And all that the compiler and the build script have read of the tree to make this program, as cargo has noted it.
+    let noted = fs::read_to_string(concat!(env!("CARGO_BIN_EXE_gatemeter"), ".d")).unwrap();
+    let root = format!("{}/", env!("CARGO_MANIFEST_DIR"));
+    let read = noted.split_whitespace().filter_map(|path| path.strip_prefix(&root)).map(|path| {
+        let (first, _) = path.split_once('/').unwrap_or((path, ""));
+        first.trim_end_matches(':')
+    });
+    for path in read.filter(|path| *path != "target") {
+        assert!(copied.contains(&path), "{path} is not copied for the build");
     }
 }
