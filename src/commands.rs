@@ -217,12 +217,17 @@ pub fn freebox(args: &Args, command: &FreeboxCommand) -> Result<bool> {
     }
 }
 
-/// Prints to stdout.
+/// Prints to stdout. A reader that has seen enough, such as head, is no failure.
 pub fn print(text: &str) -> Result<()> {
+    print_while_read(text).map(drop)
+}
+
+/// Prints to stdout; false if nobody reads it any more.
+fn print_while_read(text: &str) -> Result<bool> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // A reader that has seen enough, such as head, is no failure.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.map_err(|source| Error::io("write to stdout", source)),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(source) => Err(Error::io("write to stdout", source)),
     }
 }

@@ -6,6 +6,7 @@ mod harness;
 mod lab;
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
 use harness::{PATIENCE, Setup};
@@ -110,6 +111,19 @@ fn it_goes_on_until_it_is_interrupted_and_then_sums_up() {
     let status = running.wait(PATIENCE);
     assert!(status.success(), "{status:?} {}", text());
     assert!(text().contains(" received, 0% packet loss\nrtt min/avg/max/mdev = "), "{}", text());
+}
+
+#[test]
+fn it_ends_when_nobody_reads_its_lines_any_more() {
+    let lab = Lab::builder().hosts(0).build();
+    let mut command = Setup::new(&lab).command();
+    command.args(["ping", &lab.internet.v4.to_string()]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let shown = process::shown(&command);
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.starts_with("PING "), "{first}");
+    assert!(Background::adopt(child, shown).wait(PATIENCE).success());
 }
 
 #[test]

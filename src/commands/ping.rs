@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use async_io::{Async, Timer};
 use smol::future::FutureExt as _;
 
-use super::print;
+use super::{print, print_while_read};
 use crate::cli::{Args, Ping};
 use crate::collectors::SECTIONS;
 use crate::collectors::probe::ROW;
@@ -137,19 +137,21 @@ async fn run(
     }
     let lines = Rc::new(RefCell::new(lines));
     let printer = lines.clone();
-    let broken = Rc::new(RefCell::new(None));
-    let trouble = broken.clone();
+    // Set once nothing more can be printed, or nobody reads it.
+    let printed = Rc::new(RefCell::new(None));
+    let end = printed.clone();
     engine.listen(Box::new(move |entry, sequence, news| {
         let text = line(&mut printer.borrow_mut(), entry, sequence, news);
-        if let Err(error) = print(&text) {
-            trouble.borrow_mut().get_or_insert(error);
+        match print_while_read(&text) {
+            Ok(true) => {}
+            other => _ = end.borrow_mut().get_or_insert(other.map(drop)),
         }
     }));
     let done = async {
         loop {
             Timer::after(LOOK).await;
-            if let Some(error) = broken.borrow_mut().take() {
-                return Err(error);
+            if let Some(outcome) = printed.borrow_mut().take() {
+                return outcome;
             }
             if count.is_some_and(|count| desk.state().table.finish(count, Instant::now())) {
                 return Ok(());
