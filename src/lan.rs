@@ -87,7 +87,7 @@ impl Interfaces {
         self.addresses.keys().filter(move |address| address.ifindex == ifindex)
     }
 
-    /// Whether a default route leaves through this interface, or through one stacked on it.
+    /// Whether a default route leaves through this very interface; one through a VLAN or PPPoE on it does not count.
     pub fn carries_default_route(&self, ifindex: u32) -> bool {
         self.default_routes.iter().any(|route| route.uses(ifindex))
     }

@@ -1,5 +1,5 @@
 //! Links OpenWrt's libuci, and libubox that it stands on. `UCI_LIB_DIR` names their directory where the linker does
-//! not know it by itself. No header is read: the few structures needed are written down in `src/lib.rs`.
+//! not know it by itself. No header is read: the few structures needed are written down in `src/ffi.rs`.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -39,18 +39,18 @@ impl RouteSocket {
     }
 
     /// Waits for changes and calls `each` for all that are there. Safe to be dropped while it waits.
-    pub async fn wait(&mut self, each: impl FnMut(Event)) -> Result<(), Overrun> {
+    pub async fn wait(&mut self, mut each: impl FnMut(Event)) -> Result<(), Overrun> {
         self.events.readable().await.map_err(|_| Overrun)?;
-        self.catch_up(each)
-    }
-
-    /// Calls `each` for the changes that are there, without waiting for any.
-    pub fn catch_up(&mut self, mut each: impl FnMut(Event)) -> Result<(), Overrun> {
         let each = |message: &super::Message<'_>| {
             route::decode(message)?.into_iter().for_each(&mut each);
             Ok(())
         };
         self.events.drain(BATCH, each).map(|_| ())
+    }
+
+    /// Throws away the changes that are there, for a list that is made after it has them all.
+    pub fn discard(&mut self) {
+        self.events.discard();
     }
 }
 

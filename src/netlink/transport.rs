@@ -19,6 +19,8 @@ use crate::sys::{netlink as sys, socket};
 const DATAGRAM_BYTES: usize = 32 * 1024;
 /// How often a dump is repeated that the kernel marks as interrupted by a change.
 const DUMP_TRIES: u32 = 8;
+/// Most events that are thrown away at once: more than any subscription of ours has room for.
+const MAX_DISCARDED: usize = 1 << 15;
 
 /// A socket for requests of one protocol family. The kernel knows its owner by it, as nf_tables does of a table.
 #[derive(Debug)]
@@ -178,7 +180,8 @@ pub struct Events {
     buf: Vec<u8>,
 }
 
-/// The subscription lost events: what is known must be read anew. The subscription itself goes on.
+/// The subscription lost events: what is known must be read anew. The subscription itself goes on, with what happens from
+/// now on.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Overrun;
 
@@ -207,7 +210,22 @@ impl Events {
     }
 
     /// Takes in the events that are there, at most `limit` datagrams, without waiting; returns how many there were.
+    ///
+    /// # Errors
+    /// Events were lost, or one cannot be read; those that are there are thrown away with it.
     pub fn drain(
+        &mut self,
+        limit: usize,
+        each: impl FnMut(&Message<'_>) -> Result<(), Malformed>,
+    ) -> Result<usize, Overrun> {
+        let taken = self.take_in(limit, each);
+        if taken.is_err() {
+            self.discard();
+        }
+        taken
+    }
+
+    fn take_in(
         &mut self,
         limit: usize,
         mut each: impl FnMut(&Message<'_>) -> Result<(), Malformed>,
@@ -224,6 +242,17 @@ impl Events {
             }
         }
         Ok(limit)
+    }
+
+    /// Throws away the events that are there: they are older than what is read next. The kernel adds none to a queue that
+    /// was full before that is empty, and does not tell that it lost those, either.
+    pub fn discard(&mut self) {
+        for _ in 0..MAX_DISCARDED {
+            match sys::receive(self.socket.get_ref(), &mut self.buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                _ => {}
+            }
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use super::presence::Presence;
 use crate::collectors::interfaces;
 use crate::error::{Error, Result};
 use crate::lan::Interfaces;
+use crate::netlink::socket::Subject;
 use crate::netlink::transport::{Events, Requests};
 use crate::netlink::{Message, neighbour, route};
 
@@ -76,6 +77,9 @@ impl Observer {
             self.changed = true;
             self.list_neighbours(is_client).await?;
             self.lost = false;
+        } else if self.changed {
+            // The kernel does not tell of the end of every route.
+            self.interfaces.take_routes(interfaces::of(&[Subject::Routes]).await?);
         }
         Ok(())
     }

@@ -16,13 +16,13 @@ pub mod layout;
 
 use layout::*;
 
-/// Whose traffic an entry counts: a MAC under one address.
+/// Whose traffic an entry counts: a MAC under one address. In order, those of IPv4 come first, each family by address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostKey {
-    /// Ethernet address, as in the frame.
-    pub mac: [u8; 6],
     /// IPv4 or IPv6 address.
     pub addr: IpAddr,
+    /// Ethernet address, as in the frame.
+    pub mac: [u8; 6],
 }
 
 /// What a host exchanged with the internet since its entry exists, seen from the host.

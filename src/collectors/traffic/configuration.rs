@@ -42,7 +42,11 @@ impl Configuration {
         codec::block(&mut self.image, rules);
         self.write(tried)?;
         codec::flip(&mut self.image);
-        self.write(tried)?;
+        if let Err(error) = self.write(tried) {
+            // The image goes on saying which block is in force.
+            codec::flip(&mut self.image);
+            return Err(error);
+        }
         self.changed = Some(Instant::now());
         Ok(())
     }

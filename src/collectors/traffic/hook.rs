@@ -29,7 +29,8 @@ impl std::fmt::Display for Hook {
     }
 }
 
-/// Priority of our filters: low, so that a filter that ends the chain does not hide packets from us.
+/// Priority of our filters: a small number, which runs early, so that a filter that ends the chain does not hide packets
+/// from us.
 const PRIORITY: u16 = 7;
 /// Handle of our filters among those of the same priority.
 const HANDLE: u32 = 0x676d;

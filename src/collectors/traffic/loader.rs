@@ -178,8 +178,15 @@ impl Accounting {
         if attached.rules == rules {
             return Ok(());
         }
-        attached.rules = rules;
-        self.apply(None, &tried)
+        let before = std::mem::replace(&mut attached.rules, rules);
+        let applied = self.apply(None, &tried);
+        if applied.is_err()
+            && let Some(attached) = self.attached.get_mut(&ifindex)
+        {
+            // The next try is not to find them in force.
+            attached.rules = before;
+        }
+        applied
     }
 
     /// Stops accounting on an interface. Not an error if the interface is gone, or was never accounted.

@@ -49,7 +49,7 @@ pub static HOSTS_LIMIT: Desc = Desc {
     labels: &[],
     help: "LAN addresses that the kernel's table can hold, for each address family.",
 };
-/// Addresses that are not exported.
+/// Addresses without a name.
 pub static UNKNOWN_HOSTS: Desc = Desc {
     name: "gatemeter_traffic_unknown_hosts",
     kind: Kind::Gauge,

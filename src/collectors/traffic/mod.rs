@@ -80,8 +80,9 @@ struct Traffic {
     hosts: Hosts,
     evicted: u64,
     interfaces: Interfaces,
-    /// Events were lost, so `interfaces` must be listed again. Kept here because listing may be cut short by a collection.
-    overrun: bool,
+    /// The network has changed, so `interfaces` is to be listed again. Kept here because listing may be cut short by a
+    /// collection.
+    outdated: bool,
     /// Something of `interfaces` or the settings changed since the plan was carried out.
     unsettled: bool,
     attached: Sorted<u32, Attached>,
@@ -113,7 +114,7 @@ impl Traffic {
             hosts: Hosts::default(),
             evicted: 0,
             interfaces: Interfaces::default(),
-            overrun: false,
+            outdated: false,
             unsettled: true,
             attached: Sorted::default(),
             problems: Vec::new(),
@@ -141,7 +142,7 @@ impl Traffic {
     async fn list_interfaces(&mut self) -> Result<()> {
         if matches!(self.open, Some(Open::Accounting { .. })) {
             self.interfaces = interfaces::now().await?;
-            self.overrun = false;
+            self.outdated = false;
             self.unsettled = true;
         }
         Ok(())
@@ -363,21 +364,19 @@ impl Collector for Traffic {
             // What the kernel refused waits for the next collection; only changes are acted on here.
             loop {
                 let Some(Open::Accounting { route, .. }) = &mut self.open else { return std::future::pending().await };
-                if !self.overrun {
-                    let (interfaces, unsettled) = (&mut self.interfaces, &mut self.unsettled);
-                    let mut apply = |event| *unsettled |= interfaces.apply(event);
-                    self.overrun = route.wait(&mut apply).await.is_err();
+                if !self.outdated {
+                    let (interfaces, outdated) = (&mut self.interfaces, &mut self.outdated);
+                    let lost = route.wait(|event| *outdated |= interfaces.apply(event)).await.is_err();
+                    *outdated |= lost;
                 }
-                if !self.overrun && self.unsettled {
-                    // Changes come in company, each a moment after the other.
+                if self.outdated {
+                    // Changes come in company, each a moment after the other. What they amount to is listed: the kernel
+                    // does not tell of the end of every route.
                     Timer::after(SETTLE).await;
-                    let (interfaces, unsettled) = (&mut self.interfaces, &mut self.unsettled);
-                    self.overrun = route.catch_up(|event| *unsettled |= interfaces.apply(event)).is_err();
-                }
-                if self.overrun
-                    && let Err(error) = self.list_interfaces().await
-                {
-                    return error;
+                    route.discard();
+                    if let Err(error) = self.list_interfaces().await {
+                        return error;
+                    }
                 }
                 if self.unsettled {
                     self.settle();

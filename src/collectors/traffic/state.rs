@@ -135,6 +135,15 @@ mod tests {
     }
 
     #[test]
+    fn hosts_come_by_address_and_those_of_ipv4_first() {
+        let mut hosts = Hosts::default();
+        let want = [("10.0.0.2", 9), ("10.0.0.2", 10), ("192.168.1.1", 3), ("2001:db8::1", 1), ("fd00::1", 2)];
+        let want = want.map(|(addr, last)| HostKey { addr: addr.parse().unwrap(), mac: [2, 0, 0, 0, 0, last] });
+        want.iter().rev().for_each(|key| hosts.observe(key, &packets(1), Instant::now()));
+        assert_eq!(hosts.iter().map(|(key, _)| *key).collect::<Vec<_>>(), want);
+    }
+
+    #[test]
     fn a_host_that_a_reading_does_not_show_is_gone() {
         let (mut hosts, now) = filled(0);
         hosts.begin();
