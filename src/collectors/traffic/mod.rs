@@ -225,9 +225,10 @@ impl Traffic {
         page.single(&metrics::UNKNOWN_HOSTS, unknown);
         write_uncounted(page, &uncounted);
         // The rest is known to the process that accounts only.
-        if matches!(self.open, Some(Open::Accounting { .. })) {
+        if let Some(Open::Accounting { route, .. }) = &self.open {
             page.single(&metrics::EVICTED, self.evicted);
             self.write_interfaces(page);
+            page.single(&metrics::OVERRUNS, route.overruns());
         }
         page.single(&metrics::PINNED, pinned);
         Ok(())
@@ -374,10 +375,11 @@ impl Collector for Traffic {
                     let (interfaces, unsettled) = (&mut self.interfaces, &mut self.unsettled);
                     self.overrun = route.catch_up(|event| *unsettled |= interfaces.apply(event)).is_err();
                 }
-                if self.overrun
-                    && let Err(error) = self.list_interfaces().await
-                {
-                    return error;
+                if self.overrun {
+                    log::debug!(target: ROW.name, "events about the network were lost: all is listed again");
+                    if let Err(error) = self.list_interfaces().await {
+                        return error;
+                    }
                 }
                 if self.unsettled {
                     self.settle();

@@ -106,13 +106,10 @@ impl Reader {
         }
     }
 
-    /// Throws away the events that are there; the kernel adds none to a socket that was full before it is empty.
+    /// Throws away the events that are there.
     pub fn discard_events(&mut self) {
-        let Reader::Netlink { events: Some(events), .. } = self else { return };
-        for _ in 0..4 {
-            if matches!(events.drain(MAX_EVENTS, |_| Ok(())), Ok(count) if count < MAX_EVENTS) {
-                return;
-            }
+        if let Reader::Netlink { events: Some(events), .. } = self {
+            events.discard();
         }
     }
 
