@@ -22,6 +22,8 @@ mod inject;
 
 #[path = "faults/clock.rs"]
 mod clock;
+#[path = "faults/lacks.rs"]
+mod lacks;
 #[path = "faults/overruns.rs"]
 mod overruns;
 

@@ -22,6 +22,8 @@ const CAP_COUNT: u32 = 64;
 #[derive(Debug, Clone, Default)]
 pub struct Confine {
     denied: Vec<(libc::c_long, i32)>,
+    /// Protocols of netlink for which there is no socket.
+    no_netlink: Vec<libc::c_int>,
     capabilities: Option<Vec<u32>>,
     memlock: Option<u64>,
     soft_memlock: Option<u64>,
@@ -32,6 +34,11 @@ impl Confine {
     /// A kernel built without bpf(): the call fails with ENOSYS.
     pub fn without_bpf() -> Self {
         Self::default().deny(libc::SYS_bpf, libc::ENOSYS)
+    }
+
+    /// A kernel without netlink for nf_tables and conntrack, such as one built without CONFIG_NETFILTER_NETLINK.
+    pub fn without_netfilter() -> Self {
+        Self { no_netlink: vec![libc::NETLINK_NETFILTER], ..Self::default() }
     }
 
     /// Makes a system call, by its number, fail with `errno`.
@@ -80,7 +87,7 @@ impl Confine {
                 set_soft_limit(libc::RLIMIT_MEMLOCK, soft)?;
             }
             // The filter first: installing it without no_new_privs takes CAP_SYS_ADMIN.
-            if !confine.denied.is_empty() {
+            if !confine.denied.is_empty() || !confine.no_netlink.is_empty() {
                 install(&mut filter)?;
             }
             match &confine.capabilities {
@@ -96,7 +103,25 @@ impl Confine {
     /// The classic BPF program: load the call's number, answer each denied one with its errno, allow the rest.
     fn filter(&self) -> Vec<libc::sock_filter> {
         let statement = |code: u32, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf, k };
-        let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
+        let load = |offset: usize| statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, offset as u32);
+        let equal = |jf: u8, k: libc::c_long| statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, jf, k as u32);
+        // The lower half of an argument.
+        let half = if cfg!(target_endian = "big") { 4 } else { 0 };
+        let argument = |n: usize| load(std::mem::offset_of!(libc::seccomp_data, args) + 8 * n + half);
+        let mut program = Vec::new();
+        for &protocol in &self.no_netlink {
+            let refusal = libc::SECCOMP_RET_ERRNO | libc::EPROTONOSUPPORT as u32;
+            program.extend([
+                load(0),
+                equal(5, libc::SYS_socket),
+                argument(0),
+                equal(3, libc::AF_NETLINK.into()),
+                argument(2),
+                equal(1, protocol.into()),
+                statement(libc::BPF_RET | libc::BPF_K, 0, refusal),
+            ]);
+        }
+        program.push(load(0));
         for &(call, errno) in &self.denied {
             program.push(statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, call as u32));
             program.push(statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | errno as u32));

@@ -18,6 +18,7 @@ pub mod confine;
 pub mod exposition;
 pub mod http;
 pub mod supervise;
+pub mod told;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -36,6 +37,7 @@ use crate::lab::{Lab, Node};
 pub use confine::Confine;
 pub use exposition::Samples;
 pub use supervise::Supervisor;
+pub use told::Told;
 
 /// How long to wait for what must happen; long, because only a broken program gets there.
 pub const PATIENCE: Duration = process::LIMIT;
