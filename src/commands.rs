@@ -125,6 +125,10 @@ pub fn check(args: &Args) -> Result<bool> {
             "output",
             match Server::bind(&options) {
                 Ok(server) => Finding::ok(format!("http://{}/metrics can be served", server.local_addr())),
+                // Run beside the daemon, as one does who wants to know how it is.
+                Err(_) if http::is_served(listen) => {
+                    Finding::ok(format!("http://{listen}/metrics is served by a gatemeter that runs now"))
+                }
                 Err(error) => Finding::broken(error.to_string()),
             },
         ));

@@ -16,6 +16,16 @@ mod lab;
 #[path = "traffic/figures.rs"]
 #[allow(dead_code, reason = "shared with the tests of traffic, which use all of it")]
 mod figures;
+#[path = "conntrack/inject.rs"]
+#[allow(dead_code, reason = "shared with the tests of conntrack, which use all of it")]
+mod inject;
+
+#[path = "faults/clock.rs"]
+mod clock;
+#[path = "faults/lacks.rs"]
+mod lacks;
+#[path = "faults/overruns.rs"]
+mod overruns;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -34,10 +44,15 @@ const CLIENTS_UP: &str = "gatemeter_collector_up{collector=\"clients\"}";
 
 /// A daemon with `traffic` and `clients`, every second, that knows every host of the lab by its own name.
 fn setup(lab: &Lab) -> Setup<'_> {
+    setup_of(lab, "traffic,clients")
+}
+
+/// The same with these collectors.
+fn setup_of<'a>(lab: &'a Lab, collectors: &str) -> Setup<'a> {
     let nowhere = lab.dir().join("no-names").display().to_string();
     let pins = format!("traffic.pin_dir={}", lab.bpffs().join("gatemeter").display());
     let names = ["traffic.leases", "clients.leases", "clients.hosts"].map(|option| format!("{option}={nowhere}"));
-    let flags = ["-e", "-t", "1", "--collectors", "traffic,clients", "-o", "clients.interval=1", "-o", &pins];
+    let flags = ["-e", "-t", "1", "--collectors", collectors, "-o", "clients.interval=1", "-o", &pins];
     let names: Vec<&str> = names.iter().flat_map(|name| ["-o", name.as_str()]).collect();
     Setup::new(lab).uci("dhcp", &static_leases(lab)).flags(&flags).flags(&names)
 }

@@ -38,6 +38,11 @@ impl RouteSocket {
         Ok(RouteSocket { events })
     }
 
+    /// How many times changes were lost.
+    pub fn overruns(&self) -> u64 {
+        self.events.overruns()
+    }
+
     /// Waits for changes and calls `each` for all that are there. Safe to be dropped while it waits.
     pub async fn wait(&mut self, mut each: impl FnMut(Event)) -> Result<(), Overrun> {
         self.events.readable().await.map_err(|_| Overrun)?;

@@ -19,8 +19,8 @@ use crate::sys::{netlink as sys, socket};
 const DATAGRAM_BYTES: usize = 32 * 1024;
 /// How often a dump is repeated that the kernel marks as interrupted by a change.
 const DUMP_TRIES: u32 = 8;
-/// Most events that are thrown away at once: more than any subscription of ours has room for.
-const MAX_DISCARDED: usize = 1 << 15;
+/// Most events that are thrown away at once, several times what a socket has room for: more only come while that is done.
+const MOST_DISCARDED: u32 = 32 * 1024;
 
 /// A socket for requests of one protocol family. The kernel knows its owner by it, as nf_tables does of a table.
 #[derive(Debug)]
@@ -178,10 +178,11 @@ impl Requests {
 pub struct Events {
     socket: Async<OwnedFd>,
     buf: Vec<u8>,
+    overruns: u64,
 }
 
-/// The subscription lost events: what is known must be read anew. The subscription itself goes on, with what happens from
-/// now on.
+/// The subscription lost events: what is known must be read anew. The subscription itself goes on, and has no event left
+/// that is older than this.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Overrun;
 
@@ -191,7 +192,7 @@ impl Events {
     pub fn open(protocol: libc::c_int, groups: u32, bytes: libc::c_int) -> io::Result<Self> {
         let fd = sys::open(protocol, groups)?;
         socket::set_receive_buffer(&fd, bytes);
-        Ok(Events { socket: Async::new_nonblocking(fd)?, buf: vec![0; DATAGRAM_BYTES] })
+        Ok(Events { socket: Async::new_nonblocking(fd)?, buf: vec![0; DATAGRAM_BYTES], overruns: 0 })
     }
 
     /// Has the kernel drop events that `filter` does not let pass.
@@ -209,23 +210,41 @@ impl Events {
         self.socket.poll_readable(cx)
     }
 
+    /// How many times events were lost.
+    pub fn overruns(&self) -> u64 {
+        self.overruns
+    }
+
     /// Takes in the events that are there, at most `limit` datagrams, without waiting; returns how many there were.
     ///
     /// # Errors
-    /// Events were lost, or one cannot be read; those that are there are thrown away with it.
+    /// Some were lost. The kernel tells so before it hands out those that had room, which are older than what was lost:
+    /// whoever took them for news after he has read all anew would believe what is no longer so. And it adds none, and does
+    /// not tell of it again, before the socket is empty. So what is there is thrown away.
     pub fn drain(
         &mut self,
         limit: usize,
         each: impl FnMut(&Message<'_>) -> Result<(), Malformed>,
     ) -> Result<usize, Overrun> {
-        let taken = self.take_in(limit, each);
+        let taken = self.take(limit, each);
         if taken.is_err() {
+            self.overruns += 1;
             self.discard();
         }
         taken
     }
 
-    fn take_in(
+    /// Throws away the events that are there.
+    pub fn discard(&mut self) {
+        for _ in 0..MOST_DISCARDED {
+            match sys::receive(self.socket.get_ref(), &mut self.buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                _ => {}
+            }
+        }
+    }
+
+    fn take(
         &mut self,
         limit: usize,
         mut each: impl FnMut(&Message<'_>) -> Result<(), Malformed>,
@@ -242,17 +261,6 @@ impl Events {
             }
         }
         Ok(limit)
-    }
-
-    /// Throws away the events that are there: they are older than what is read next. The kernel adds none to a queue that
-    /// was full before that is empty, and does not tell that it lost those, either.
-    pub fn discard(&mut self) {
-        for _ in 0..MAX_DISCARDED {
-            match sys::receive(self.socket.get_ref(), &mut self.buf) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                _ => {}
-            }
-        }
     }
 }
 

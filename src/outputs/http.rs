@@ -21,7 +21,7 @@ mod reply;
 mod table;
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -63,6 +63,12 @@ const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// Errors of accept further apart than this are told in the log one by one.
 const QUIET: Duration = Duration::from_secs(60);
+
+/// How every reply of ours begins to name who it is from.
+const OURS: &[u8] = b"Server: gatemeter/";
+
+/// How long a server is waited for that listens where we would.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where to listen, for whom, and how much clients may take.
 #[derive(Debug, Clone)]
@@ -338,6 +344,25 @@ impl Trouble {
         let doublings = self.count.saturating_sub(1).min(4);
         Duration::from_millis(100 << doublings).min(MAX_PAUSE)
     }
+}
+
+/// Whether a gatemeter answers where one would listen, by the name that it gives itself in its replies.
+pub fn is_served(listen: SocketAddr) -> bool {
+    // [::] takes IPv4, too.
+    let ip = if listen.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { listen.ip() };
+    asked((ip, listen.port()).into()).is_ok_and(|head| head.windows(OURS.len()).any(|part| part == OURS))
+}
+
+/// The first bytes of a reply.
+fn asked(addr: SocketAddr) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(b"HEAD /healthz HTTP/1.0\r\n\r\n")?;
+    let mut head = vec![0; 1024];
+    let got = stream.read(&mut head)?;
+    head.truncate(got);
+    Ok(head)
 }
 
 /// Errors that accept(2) passes on from the connection it would have returned.

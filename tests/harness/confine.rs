@@ -15,6 +15,8 @@ pub const CAP_NET_RAW: u32 = 13;
 pub const CAP_SYS_ADMIN: u32 = 21;
 /// bpf() since 5.8.
 pub const CAP_BPF: u32 = 39;
+/// Instructions of a filter that refuses nothing: one loads the call's number, one allows.
+const EMPTY_FILTER: usize = 2;
 /// Enough to try every number a kernel may know; unknown ones are refused and that is fine.
 const CAP_COUNT: u32 = 64;
 
@@ -22,7 +24,10 @@ const CAP_COUNT: u32 = 64;
 #[derive(Debug, Clone, Default)]
 pub struct Confine {
     denied: Vec<(libc::c_long, i32)>,
+    /// Address families of which there are sockets; of all if it is none.
     families: Option<Vec<libc::c_int>>,
+    /// Protocols of netlink for which there is no socket.
+    no_netlink: Vec<libc::c_int>,
     capabilities: Option<Vec<u32>>,
     memlock: Option<u64>,
     soft_memlock: Option<u64>,
@@ -33,6 +38,11 @@ impl Confine {
     /// A kernel built without bpf(): the call fails with ENOSYS.
     pub fn without_bpf() -> Self {
         Self::default().deny(libc::SYS_bpf, libc::ENOSYS)
+    }
+
+    /// A kernel without netlink for nf_tables and conntrack, such as one built without CONFIG_NETFILTER_NETLINK.
+    pub fn without_netfilter() -> Self {
+        Self { no_netlink: vec![libc::NETLINK_NETFILTER], ..Self::default() }
     }
 
     /// Makes a system call, by its number, fail with `errno`.
@@ -87,7 +97,7 @@ impl Confine {
                 set_soft_limit(libc::RLIMIT_MEMLOCK, soft)?;
             }
             // The filter first: installing it without no_new_privs takes CAP_SYS_ADMIN.
-            if !confine.denied.is_empty() || confine.families.is_some() {
+            if filter.len() > EMPTY_FILTER {
                 install(&mut filter)?;
             }
             match &confine.capabilities {
@@ -103,24 +113,36 @@ impl Confine {
     /// The classic BPF program: load the call's number, answer each denied one with its errno, look at the family of a
     /// socket if that matters, allow the rest.
     fn filter(&self) -> Vec<libc::sock_filter> {
-        /// Offset in `struct seccomp_data` of the lower half of the first argument.
-        const FIRST_ARGUMENT: u32 = if cfg!(target_endian = "big") { 20 } else { 16 };
         let statement = |code: u32, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf, k };
-        let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
+        let load = |offset: usize| statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, offset as u32);
+        let equal = |jf: u8, k: libc::c_long| statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, jf, k as u32);
+        let refuse = |errno: i32| statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | errno as u32);
+        // The lower half of an argument.
+        let half = if cfg!(target_endian = "big") { 4 } else { 0 };
+        let argument = |n: usize| load(std::mem::offset_of!(libc::seccomp_data, args) + 8 * n + half);
+        let mut program = Vec::new();
+        for &protocol in &self.no_netlink {
+            program.extend([
+                load(0),
+                equal(5, libc::SYS_socket),
+                argument(0),
+                equal(3, libc::AF_NETLINK.into()),
+                argument(2),
+                equal(1, protocol.into()),
+                refuse(libc::EPROTONOSUPPORT),
+            ]);
+        }
+        program.push(load(0));
         for &(call, errno) in &self.denied {
-            program.push(statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, call as u32));
-            program.push(statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | errno as u32));
+            program.extend([equal(1, call), refuse(errno)]);
         }
         if let Some(families) = &self.families {
             let count = families.len() as u8;
-            program.push(statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, count + 2, libc::SYS_socket as u32));
-            program.push(statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, FIRST_ARGUMENT));
-            for (to_the_end, family) in (1..=count).rev().zip(families) {
-                let is_it = statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, *family as u32);
-                program.push(libc::sock_filter { jt: to_the_end, ..is_it });
+            program.extend([equal(count + 2, libc::SYS_socket), argument(0)]);
+            for (to_the_end, &family) in (1..=count).rev().zip(families) {
+                program.push(libc::sock_filter { jt: to_the_end, ..equal(0, family.into()) });
             }
-            let errno = libc::EAFNOSUPPORT as u32;
-            program.push(statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | errno));
+            program.push(refuse(libc::EAFNOSUPPORT));
         }
         program.push(statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW));
         program

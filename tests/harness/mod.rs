@@ -17,6 +17,8 @@
 pub mod confine;
 pub mod exposition;
 pub mod http;
+pub mod supervise;
+pub mod told;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -34,6 +36,8 @@ use crate::lab::{Lab, Node};
 
 pub use confine::Confine;
 pub use exposition::Samples;
+pub use supervise::Supervisor;
+pub use told::Told;
 
 /// How long to wait for what must happen; long, because only a broken program gets there.
 pub const PATIENCE: Duration = process::LIMIT;
@@ -46,6 +50,7 @@ pub struct Setup<'a> {
     flags: Vec<String>,
     pins: PathBuf,
     confine: Confine,
+    supervisor: Option<Supervisor>,
     /// The configuration says where the text file goes, not a flag.
     textfile_by_config: bool,
 }
@@ -71,6 +76,7 @@ impl<'a> Setup<'a> {
             flags: Vec::new(),
             pins: lab.bpffs(),
             confine: Confine::default(),
+            supervisor: None,
             textfile_by_config: false,
         }
     }
@@ -95,6 +101,12 @@ impl<'a> Setup<'a> {
     /// Takes something away from the program: system calls, capabilities, locked memory.
     pub fn confined(mut self, confine: Confine) -> Self {
         self.confine = confine;
+        self
+    }
+
+    /// Has system calls of the daemon answered in the kernel's place.
+    pub fn supervised(mut self, supervisor: Supervisor) -> Self {
+        self.supervisor = Some(supervisor);
         self
     }
 
@@ -137,7 +149,11 @@ impl<'a> Setup<'a> {
         let log = |name: &str| fs::File::options().create(true).append(true).open(self.dir.join(name)).unwrap();
         command.stdin(Stdio::null()).stdout(log("stdout")).stderr(log("stderr"));
         let what = process::shown(&command);
+        let starting = self.supervisor.as_ref().map(|supervisor| supervisor.attend(&mut command));
         let child = command.spawn().unwrap_or_else(|e| panic!("cannot start {what}: {e}"));
+        if let Some(starting) = starting {
+            starting.begin(&child);
+        }
         Daemon { setup: self.clone(), process: Background::adopt(child, what) }
     }
 

@@ -45,6 +45,13 @@ pub fn check(config: &Config) -> Vec<Finding> {
     if matches!(settings.accounting, Accounting::Set | Accounting::Rules) {
         findings.extend(bridged());
     }
+    // What is missing for one thing may be missing for the next, too.
+    let mut told: Vec<String> = Vec::new();
+    findings.retain(|finding| {
+        let is_new = !told.contains(&finding.text);
+        told.push(finding.text.clone());
+        is_new
+    });
     findings.push(names(&settings));
     findings.extend(settings.names.cache.as_deref().and_then(name_cache));
     findings

@@ -136,6 +136,21 @@ pub static FLOW_OVERRUNS: Desc = Desc {
     help: "How many times events about connections came faster than they could be taken in; all are read again then.",
 };
 
+/// Lost events about the network.
+pub static NETWORK_OVERRUNS: Desc = Desc {
+    name: "gatemeter_clients_network_overruns_total",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "How many times events about interfaces, addresses and neighbours came faster than they could be taken in; all are listed again then.",
+};
+/// Lost events about the firewall.
+pub static RULESET_OVERRUNS: Desc = Desc {
+    name: "gatemeter_clients_ruleset_overruns_total",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "How many times events about nftables came faster than they could be taken in; what counts there is looked at again then.",
+};
+
 /// All of them, in the order of output.
 pub static ALL: &[&Desc] = &[
     &TRAFFIC,
@@ -156,4 +171,6 @@ pub static ALL: &[&Desc] = &[
     &FLOWS_UNTRACKED,
     &FLOW_READS,
     &FLOW_OVERRUNS,
+    &NETWORK_OVERRUNS,
+    &RULESET_OVERRUNS,
 ];

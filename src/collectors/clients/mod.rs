@@ -212,6 +212,7 @@ impl Clients {
             interface: &interface,
             source: &open.source,
             flows: open.connections.totals(),
+            overruns: open.observer.overruns(),
             limit: self.settings.max_clients.into(),
             now,
             unix_now: clock::unix_now(),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_io::Timer;
 
+use super::ROW;
 use super::presence::Presence;
 use crate::collectors::interfaces;
 use crate::error::{Error, Result};
@@ -49,6 +50,11 @@ impl Observer {
         Ok(Observer { events, requests, interfaces, presence: Presence::default(), changed: true, lost: false })
     }
 
+    /// How many times events were lost.
+    pub fn overruns(&self) -> u64 {
+        self.events.overruns()
+    }
+
     /// Waits for events, lets more of them gather, and takes them in. Safe to be dropped.
     pub async fn follow(&mut self, is_client: &dyn Fn(IpAddr) -> bool) -> Result<()> {
         if !self.lost {
@@ -73,6 +79,7 @@ impl Observer {
         };
         self.lost |= self.events.drain(BATCH, each).is_err();
         if self.lost {
+            log::debug!(target: ROW.name, "events about the network were lost: all is listed again");
             self.interfaces = interfaces::now().await?;
             self.changed = true;
             self.list_neighbours(is_client).await?;

@@ -26,6 +26,8 @@ pub struct Context<'a> {
     pub source: &'a Source,
     /// Figures about all flows, if connections are known.
     pub flows: Option<Totals>,
+    /// How many times events about the network were lost.
+    pub overruns: u64,
     /// Most clients kept.
     pub limit: u64,
     /// When the readings were taken.
@@ -87,6 +89,10 @@ pub fn write(page: &mut Page, roster: &Roster, context: &Context<'_>) {
     write_totals(page, roster, context);
     if let Some(totals) = &context.flows {
         write_flows(page, totals);
+    }
+    page.single(&metrics::NETWORK_OVERRUNS, context.overruns);
+    if let Some(overruns) = context.source.overruns() {
+        page.single(&metrics::RULESET_OVERRUNS, overruns);
     }
 }
 

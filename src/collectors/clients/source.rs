@@ -101,6 +101,15 @@ impl Source {
         }
     }
 
+    /// How many times events about what counts were lost; nothing where none are followed.
+    pub fn overruns(&self) -> Option<u64> {
+        match self {
+            Source::Sets(sets) => sets.overruns(),
+            Source::Rules(rules, _) => rules.overruns(),
+            Source::Flows | Source::Off => None,
+        }
+    }
+
     /// Waits until somebody else has changed what we count with, and repairs it. Safe to be dropped.
     pub async fn changed(&mut self) -> Result<()> {
         match self {

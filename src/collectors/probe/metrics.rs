@@ -246,6 +246,12 @@ pub static OVERFLOWS: Desc = meta(
     Kind::Counter,
     "Packets that the sockets had no room for; their probes may count as lost.",
 );
+/// Lost events.
+pub static OVERRUNS: Desc = meta(
+    "gatemeter_probe_network_overruns_total",
+    Kind::Counter,
+    "How many times events about interfaces and routes came faster than they could be taken in; all are listed again then.",
+);
 /// Ignored packets.
 pub static IGNORED: Desc = Desc {
     name: "gatemeter_probe_ignored_packets_total",
@@ -335,4 +341,5 @@ pub static ALL: &[&Desc] = &[
     &QUEUE_DELAY,
     &QUEUED,
     &IMPOSSIBLE,
+    &OVERRUNS,
 ];

@@ -125,6 +125,7 @@ impl Prober {
         engine.settle(&mut state);
         state.refresh(now);
         report::of_configuration(&mut state, page);
+        page.single(&metrics::OVERRUNS, engine.paths().overruns());
         Ok(())
     }
 }

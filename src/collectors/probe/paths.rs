@@ -53,6 +53,11 @@ impl Paths {
         Ok(Paths { events, requests, interfaces, settles: None, lost: false, cards: Vec::new() })
     }
 
+    /// How many times events were lost.
+    pub fn overruns(&self) -> u64 {
+        self.events.overruns()
+    }
+
     /// Has the task woken when something changes; [`Paths::look`] tells what it is.
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self.settles {
@@ -95,6 +100,7 @@ impl Paths {
     pub async fn settle(&mut self) -> Result<()> {
         self.take_in();
         if self.lost {
+            log::debug!(target: ROW.name, "events about the network were lost: all is listed again");
             self.interfaces = interfaces::now().await?;
             self.lost = false;
         } else {

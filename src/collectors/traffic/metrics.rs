@@ -84,6 +84,13 @@ pub static ATTACHED: Desc = Desc {
     labels: &["interface", "hook"],
     help: "Whether traffic is counted on an interface (1) or it is missing or refused (0), and by which kernel hook.",
 };
+/// Lost events.
+pub static OVERRUNS: Desc = Desc {
+    name: "gatemeter_traffic_network_overruns_total",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "How many times events about interfaces and addresses came faster than they could be taken in; all are listed again then.",
+};
 /// Whether counts outlive the daemon.
 pub static PINNED: Desc = Desc {
     name: "gatemeter_traffic_pinned",
@@ -105,5 +112,6 @@ pub static ALL: &[&Desc] = &[
     &UNCOUNTED_PACKETS,
     &UNCOUNTED_BYTES,
     &ATTACHED,
+    &OVERRUNS,
     &PINNED,
 ];

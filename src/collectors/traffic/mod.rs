@@ -226,9 +226,10 @@ impl Traffic {
         page.single(&metrics::UNKNOWN_HOSTS, unknown);
         write_uncounted(page, &uncounted);
         // The rest is known to the process that accounts only.
-        if matches!(self.open, Some(Open::Accounting { .. })) {
+        if let Some(Open::Accounting { route, .. }) = &self.open {
             page.single(&metrics::EVICTED, self.evicted);
             self.write_interfaces(page);
+            page.single(&metrics::OVERRUNS, route.overruns());
         }
         page.single(&metrics::PINNED, pinned);
         Ok(())
@@ -367,6 +368,9 @@ impl Collector for Traffic {
                 if !self.outdated {
                     let (interfaces, outdated) = (&mut self.interfaces, &mut self.outdated);
                     let lost = route.wait(|event| *outdated |= interfaces.apply(event)).await.is_err();
+                    if lost {
+                        log::debug!(target: ROW.name, "events about the network were lost: all is listed again");
+                    }
                     *outdated |= lost;
                 }
                 if self.outdated {

@@ -72,6 +72,11 @@ impl Watch {
         }
     }
 
+    /// How many times events were lost.
+    pub fn overruns(&self) -> u64 {
+        self.events.overruns()
+    }
+
     /// The table is as it shall be.
     pub fn settled(&mut self) {
         self.table_changed = false;

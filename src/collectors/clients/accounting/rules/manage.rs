@@ -101,6 +101,11 @@ impl Manager {
         self.clients.as_ref().is_some_and(|clients| clients.contains(&addr))
     }
 
+    /// How many times events about the ruleset were lost.
+    pub fn overruns(&self) -> u64 {
+        self.watch.overruns()
+    }
+
     /// Waits until somebody changed the table.
     pub async fn wait(&mut self) -> Result<()> {
         // Elements are of no interest: the loss of some is no reason to look.

@@ -122,6 +122,11 @@ impl Rules {
         self.nothing.as_deref()
     }
 
+    /// How many times events about the ruleset were lost; nothing where none are followed.
+    pub fn overruns(&self) -> Option<u64> {
+        self.manager.as_ref().map(Manager::overruns)
+    }
+
     /// With `manage`, makes the rules of these clients and removes those that were made for others.
     pub async fn keep(&mut self, clients: BTreeSet<IpAddr>) -> Result<()> {
         let Some(manager) = &mut self.manager else { return Ok(()) };

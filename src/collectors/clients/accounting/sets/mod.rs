@@ -129,6 +129,11 @@ impl Sets {
         self.options.protect
     }
 
+    /// How many times events about the ruleset were lost; nothing where none are followed.
+    pub fn overruns(&self) -> Option<u64> {
+        self.keeper.as_ref().map(|keeper| keeper.watch.overruns())
+    }
+
     /// Counts the clients of these LANs and no others from now on; what was counted stays.
     pub async fn apply(&mut self, lans: &[Lan]) -> Result<()> {
         let Some(keeper) = &mut self.keeper else { return Ok(()) };
