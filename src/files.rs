@@ -114,9 +114,18 @@ impl WholeFile {
     /// The directory cannot be written, the disk is full, or something that is not a file is in the way. The old
     /// file is as it was, and nothing else is left behind.
     pub fn replace(&self, bytes: &[u8]) -> Result<Identity> {
+        self.replace_by(|file| file.write_all(bytes))
+    }
+
+    /// Replaces the file by what `write` writes.
+    ///
+    /// # Errors
+    /// As [`WholeFile::replace`], and if `write` fails.
+    pub fn replace_by(&self, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<Identity> {
         self.check_target()?;
         let (mut file, temporary) = self.create_temporary()?;
-        let identity = fill(&mut file, bytes, self.keep, self.mode).map_err(|source| self.explain(source))?;
+        let filled = write(&mut file).and_then(|()| finish(&file, self.keep, self.mode));
+        let identity = filled.map_err(|source| self.explain(source))?;
         fs::rename(&temporary.path, &self.path).map_err(|source| self.explain(source))?;
         temporary.keep();
         Ok(identity)
@@ -267,9 +276,8 @@ impl Drop for Temporary {
     }
 }
 
-/// Writes the bytes and opens the file to those who may read it.
-fn fill(file: &mut File, bytes: &[u8], keep: Keep, mode: u32) -> io::Result<Identity> {
-    file.write_all(bytes)?;
+/// Opens the file that has been written to those who may read it.
+fn finish(file: &File, keep: Keep, mode: u32) -> io::Result<Identity> {
     file.set_permissions(Permissions::from_mode(mode))?;
     if keep == Keep::Lasting {
         file.sync_all()?;
@@ -348,6 +356,10 @@ mod tests {
         file.replace(b"second\n").unwrap();
         assert_eq!(fs::read(dir.join("a.prom")).unwrap(), b"second\n");
         assert_eq!(fs::metadata(dir.join("a.prom")).unwrap().mode() & 0o7777, MODE);
+        assert_eq!(dir.names(), ["a.prom"]);
+        let failed = file.replace_by(|file| file.write_all(b"half").and(Err(io::ErrorKind::StorageFull.into())));
+        assert!(failed.unwrap_err().to_string().contains("free some space"));
+        assert_eq!(fs::read(dir.join("a.prom")).unwrap(), b"second\n");
         assert_eq!(dir.names(), ["a.prom"]);
     }
 

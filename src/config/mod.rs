@@ -37,25 +37,25 @@ pub struct Config {
     pub networks: Networks,
 }
 
-/// One section: a value, or several, for every option of its table.
+/// One section: a value, or several, for every option of its table. It is there as long as the daemon, and there may be
+/// one for each of a thousand targets, so it holds no more than was written.
 #[derive(Debug)]
 pub struct Section {
     spec: &'static SectionSpec,
     name: String,
-    /// In the order of `spec.options`.
-    settings: Vec<Vec<Word>>,
+    /// Place in `spec.options`, and the values, which take the place of the default.
+    settings: Vec<(usize, Vec<Word>)>,
 }
 
 /// One value and where it was written.
 #[derive(Debug, Clone)]
 struct Word {
-    text: String,
+    text: Box<str>,
     origin: Origin,
 }
 
 #[derive(Debug, Clone)]
 enum Origin {
-    Default,
     File { path: Arc<Path>, line: Option<u32> },
     Flag(String),
 }
@@ -140,7 +140,7 @@ impl Config {
                     (Value::List(items), false) => vec![items.join(" ")],
                 };
                 let origin = Origin::File { path: path.clone(), line: option.line };
-                let words = words.into_iter().map(|text| Word { text, origin: origin.clone() }).collect();
+                let words = words.into_iter().map(|text| Word { text: text.into(), origin: origin.clone() }).collect();
                 let section = self.sections.iter_mut().rev().find(|section| section.spec.kind == spec.kind);
                 if section.is_none_or(|section| section.set(&option.name, words).is_none()) {
                     let near = nearest(&option.name, spec.options.iter().map(|option| option.name));
@@ -198,7 +198,7 @@ impl Config {
         let mut set = |kind: &str, option: &str, flag: &str, values: &[String]| {
             if let (false, Some(section)) = (values.is_empty(), self.sections.iter_mut().find(|s| s.spec.kind == kind))
             {
-                let word = |text: &String| Word { text: text.clone(), origin: Origin::Flag(flag.into()) };
+                let word = |text: &String| Word { text: text.as_str().into(), origin: Origin::Flag(flag.into()) };
                 section.set(option, values.iter().map(word).collect());
             }
         };
@@ -224,15 +224,7 @@ impl Config {
 
 impl Section {
     fn of_defaults(spec: &'static SectionSpec) -> Self {
-        let words = |option: &OptionSpec| {
-            let word = |text: &str| Word { text: text.into(), origin: Origin::Default };
-            if option.list {
-                option.default.split_ascii_whitespace().map(word).collect()
-            } else {
-                vec![word(option.default)]
-            }
-        };
-        Section { spec, name: spec.name.into(), settings: spec.options.iter().map(words).collect() }
+        Section { spec, name: spec.name.into(), settings: Vec::new() }
     }
 
     /// The section's name, as `-o` takes it.
@@ -244,23 +236,32 @@ impl Section {
     pub fn get(&self, option: &'static str) -> Item<'_> {
         let found = self.spec.option(option);
         debug_assert!(found.is_some(), "section {} has no option {option}", self.spec.kind);
-        let words = found.and_then(|(index, _)| self.settings.get(index)).map_or(&[][..], Vec::as_slice);
-        Item { section: self, option, words }
+        let given = found.and_then(|(index, _)| self.settings.iter().find(|(at, _)| *at == index));
+        let default = found.map(|(_, option)| option).filter(|_| given.is_none());
+        Item { section: self, option, given: given.map_or(&[], |(_, words)| words), default }
     }
 
     /// Whether an option was written by the user, in the file or as a flag.
     pub fn is_set(&self, option: &'static str) -> bool {
-        self.get(option).words.iter().any(|word| !matches!(word.origin, Origin::Default))
+        !self.get(option).given.is_empty()
     }
 
     fn set(&mut self, option: &str, words: Vec<Word>) -> Option<()> {
         let (index, _) = self.spec.option(option)?;
-        *self.settings.get_mut(index)? = words;
+        match self.settings.iter_mut().find(|(at, _)| *at == index) {
+            Some((_, before)) => *before = words,
+            None => {
+                self.settings.reserve_exact(1);
+                self.settings.push((index, words));
+            }
+        }
         Some(())
     }
 
+    /// Adds a value to those of an option that has been set.
     fn push(&mut self, option: &str, word: Word) {
-        if let Some(words) = self.spec.option(option).and_then(|(index, _)| self.settings.get_mut(index)) {
+        let index = self.spec.option(option).map(|(index, _)| index);
+        if let Some((_, words)) = self.settings.iter_mut().find(|(at, _)| Some(*at) == index) {
             words.push(word);
         }
     }
@@ -270,18 +271,28 @@ impl Section {
 pub struct Item<'a> {
     section: &'a Section,
     option: &'static str,
-    words: &'a [Word],
+    /// What was written.
+    given: &'a [Word],
+    /// If nothing was.
+    default: Option<&'static OptionSpec>,
 }
 
 impl<'a> Item<'a> {
     /// The text as it was written; an empty string if the option has no value.
     pub fn text(&self) -> &'a str {
-        self.words.last().map_or("", |word| &word.text)
+        self.given.last().map(|word| &*word.text).or(self.defaults().last()).unwrap_or_default()
     }
 
     /// All texts as they were written.
     pub fn texts(&self) -> impl Iterator<Item = &'a str> {
-        self.words.iter().map(|word| word.text.as_str())
+        self.given.iter().map(|word| &*word.text).chain(self.defaults().map(|text| -> &'a str { text }))
+    }
+
+    /// The words of the default, if that is what counts.
+    fn defaults(&self) -> impl Iterator<Item = &'static str> {
+        let list = self.default.filter(|option| option.list).map_or("", |option| option.default);
+        let one = self.default.filter(|option| !option.list).map(|option| option.default);
+        list.split_ascii_whitespace().chain(one)
     }
 
     /// A path, or nothing for an empty value or `none`.
@@ -330,17 +341,19 @@ impl<'a> Item<'a> {
 
     /// One value, read by `parse`, whose error says what is wrong and what was expected.
     pub fn parse<T>(&self, parse: impl Fn(&str) -> Result<T, String>) -> Result<T> {
-        parse(self.text()).map_err(|problem| self.error(self.words.last(), problem))
+        parse(self.text()).map_err(|problem| self.wrong(problem))
     }
 
     /// Each value of a list, read by `parse`, whose error says what is wrong and what was expected.
     pub fn each<T>(&self, parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>> {
-        self.words.iter().map(|word| parse(&word.text).map_err(|problem| self.error(Some(word), problem))).collect()
+        let given = self.given.iter().map(|word| (&*word.text, Some(word)));
+        let all = given.chain(self.defaults().map(|text| (text, None)));
+        all.map(|(text, word)| parse(text).map_err(|problem| self.error(word, problem))).collect()
     }
 
     /// An error about this option, at the place where its last value was written.
     pub fn wrong(&self, problem: impl Into<String>) -> Error {
-        self.error(self.words.last(), problem.into())
+        self.error(self.given.last(), problem.into())
     }
 
     fn error(&self, word: Option<&Word>, problem: String) -> Error {
@@ -353,7 +366,7 @@ impl<'a> Item<'a> {
             Some(Origin::File { path, line: None }) => {
                 Error::invalid(path.display().to_string(), format!("option {name}: {problem}"))
             }
-            Some(Origin::Default) | None => Error::invalid(name, problem),
+            None => Error::invalid(name, problem),
         }
     }
 }

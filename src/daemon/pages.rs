@@ -49,10 +49,24 @@ impl Pages {
     /// All collectors, or those of `only`, and the figures about ourselves.
     pub fn whole(&self, dialect: Dialect, reader: Reader, only: Option<&[&str]>) -> String {
         let mut out = String::with_capacity(self.last_length.get() + 1024);
+        self.whole_in_pieces(dialect, reader, only, &mut out, &mut |_| {});
+        self.last_length.set(out.len());
+        out
+    }
+
+    /// Likewise, appended to `out`; `pass_on` is called after each line and may take out what is there.
+    pub fn whole_in_pieces(
+        &self,
+        dialect: Dialect,
+        reader: Reader,
+        only: Option<&[&str]>,
+        out: &mut String,
+        pass_on: &mut dyn FnMut(&mut String),
+    ) {
         let wanted = |name: &str| only.is_none_or(|only| only.contains(&name));
         self.shared.store.each(|name, page| {
             if wanted(name) {
-                prometheus::encode(page, dialect, &mut out);
+                prometheus::encode_in_pieces(page, dialect, out, pass_on);
             }
         });
         let mut page = Page::new();
@@ -60,10 +74,8 @@ impl Pages {
         if reader == Reader::Http {
             self.process.write(&mut page);
         }
-        prometheus::encode(&page, dialect, &mut out);
-        prometheus::finish(dialect, &mut out);
-        self.last_length.set(out.len());
-        out
+        prometheus::encode(&page, dialect, out);
+        prometheus::finish(dialect, out);
     }
 
     /// All collectors and the figures about ourselves, in a line format.
@@ -77,18 +89,11 @@ impl Pages {
     }
 
     /// One page for each collector that has figures, and one named `main` about ourselves.
-    pub fn each(&self, mut each: impl FnMut(&'static str, &str)) {
-        let mut out = String::new();
-        self.shared.store.each(|name, page| {
-            out.clear();
-            prometheus::encode(page, Dialect::Text, &mut out);
-            each(name, &out);
-        });
+    pub fn each(&self, mut each: impl FnMut(&'static str, &Page)) {
+        self.shared.store.each(&mut each);
         let mut page = Page::new();
         self_metrics::write_collectors(&mut page, &self.statuses);
-        out.clear();
-        prometheus::encode(&page, Dialect::Text, &mut out);
-        each("main", &out);
+        each("main", &page);
     }
 
     fn metrics(&self, request: &Request) -> Reply {

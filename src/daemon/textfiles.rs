@@ -16,7 +16,7 @@ use super::pages::{Pages, Reader, file_names};
 use crate::collectors::ALL;
 use crate::error::Error;
 use crate::logger::DAEMON;
-use crate::outputs::prometheus::Dialect;
+use crate::outputs::prometheus::{self, Dialect};
 use crate::outputs::textfile::TextFile;
 use crate::supervisor::Status;
 
@@ -123,8 +123,11 @@ impl TextFiles {
     fn try_write(&mut self) -> Result<(), Error> {
         let mut first_error = None;
         if let Some(whole) = &mut self.whole {
-            let page = self.pages.whole(Dialect::Text, Reader::File, None);
-            first_error = whole.write(page.as_bytes()).err();
+            let pages = &self.pages;
+            let make = |text: &mut String, pass_on: &mut dyn FnMut(&mut String)| {
+                pages.whole_in_pieces(Dialect::Text, Reader::File, None, text, pass_on);
+            };
+            first_error = whole.write(make).err();
         }
         if let Some(dir) = &self.dir {
             let mut present = Vec::new();
@@ -137,7 +140,10 @@ impl TextFiles {
                         TextFile::new(path_in(dir, name)).map(|file| entry.insert(file))
                     }
                 };
-                if let Err(error) = file.and_then(|file| file.write(page.as_bytes())) {
+                let make = |text: &mut String, pass_on: &mut dyn FnMut(&mut String)| {
+                    prometheus::encode_in_pieces(page, Dialect::Text, text, pass_on);
+                };
+                if let Err(error) = file.and_then(|file| file.write(make)) {
                     first_error.get_or_insert(error);
                 }
             });

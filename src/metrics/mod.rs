@@ -2,7 +2,7 @@
 //!
 //! A collector describes its families in a const table of [`Desc`] and fills one [`Page`] per collection. A page keeps
 //! all label values in one string and all samples in one vector, and is cleared and filled again for the next
-//! collection, so that a steady state allocates nothing. Label values come from strangers (a DHCP client chooses its
+//! collection, so that a steady state allocates nothing and what it has is hardly more than what it needs. Label values come from strangers (a DHCP client chooses its
 //! own name), so they are bounded and stripped of control characters here, and escaped by each output's own rules.
 //!
 //! Line formats such as InfluxDB's can be written from families, too. A collector that takes another program's place has
@@ -11,9 +11,12 @@
 //!
 //! Nothing here knows who collects or where the page goes.
 
+mod samples;
 pub mod store;
 
 use std::fmt::{self, Write as _};
+
+use samples::{Read, Samples};
 
 /// Longest label value kept, in bytes; what is longer is cut at a character boundary.
 pub const MAX_LABEL_BYTES: usize = 255;
@@ -86,27 +89,13 @@ impl LabelSet {
 #[derive(Debug)]
 struct Family {
     desc: &'static Desc,
-    /// Index of the family's first sample; its last is where the next family begins.
-    first: usize,
+    /// Where the family's first sample stands; its last is where the next family begins.
+    at: usize,
+    /// The label value from which its label sets are counted.
+    base: u32,
     /// Of a histogram, the bounds of its buckets but for the last, which has none.
     bounds: &'static [f64],
 }
-
-/// There are thousands of these, so nothing in it is wider than it must be.
-#[derive(Debug, Clone, Copy)]
-struct Sample {
-    /// Its labels, as in a [`LabelSet`].
-    first: u32,
-    len: u16,
-    /// One of the numbers below, or the number of a bucket beyond them.
-    part: u16,
-    value: Value,
-}
-
-const WHOLE: u16 = 0;
-const SUM: u16 = 1;
-const COUNT: u16 = 2;
-const FIRST_BUCKET: u16 = 3;
 
 /// What a sample is to its family.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -150,7 +139,7 @@ pub struct Page {
     text: String,
     /// Where each label value ends in `text`.
     ends: Vec<u32>,
-    samples: Vec<Sample>,
+    samples: Samples,
     families: Vec<Family>,
     points: Vec<PointEntry>,
     common_tags: LabelSet,
@@ -185,16 +174,26 @@ impl Page {
         self.speaks_points = false;
     }
 
+    /// Gives back memory that a larger page has needed.
+    pub fn fit(&mut self) {
+        if let Some(room) = surplus(self.text.len(), self.text.capacity()) {
+            self.text.shrink_to(room);
+        }
+        if let Some(room) = surplus(self.ends.len(), self.ends.capacity()) {
+            self.ends.shrink_to(room);
+        }
+        self.samples.fit();
+    }
+
     /// Adds everything that stands on another page, behind what stands here. No family may be on both.
     pub fn append(&mut self, other: &Page) {
-        let (text, labels, samples) = (self.text.len() as u32, self.ends.len() as u32, self.samples.len());
+        let (text, labels) = (self.text.len() as u32, self.ends.len() as u32);
         let moved = |set: LabelSet| LabelSet { first: set.first + labels, ..set };
         self.text.push_str(&other.text);
         self.ends.extend(other.ends.iter().map(|end| end + text));
-        let moved_sample = |sample: &Sample| Sample { first: sample.first + labels, ..*sample };
-        self.samples.extend(other.samples.iter().map(moved_sample));
-        let families = other.families.iter();
-        self.families.extend(families.map(|family| Family { first: family.first + samples, ..*family }));
+        let samples = self.samples.append(&other.samples, labels);
+        let moved_family = |family: &Family| Family { at: family.at + samples, base: family.base + labels, ..*family };
+        self.families.extend(other.families.iter().map(moved_family));
         let points = other.points.iter();
         self.points.extend(points.map(|point| PointEntry {
             tags: moved(point.tags),
@@ -272,16 +271,13 @@ impl Page {
     /// Begins a family; the samples that follow belong to it. A family without samples is still announced.
     pub fn family(&mut self, desc: &'static Desc) {
         debug_assert!(self.families.iter().all(|family| family.desc.name != desc.name), "{} begun twice", desc.name);
-        self.families.push(Family { desc, first: self.samples.len(), bounds: &[] });
+        let at = self.samples.begin();
+        self.families.push(Family { desc, at, base: 0, bounds: &[] });
     }
 
     /// Adds a sample with stored labels to the family begun last.
     pub fn sample(&mut self, labels: LabelSet, value: impl Into<Value>) {
-        debug_assert!(
-            self.families.last().is_some_and(|family| family.desc.labels.len() == labels.len as usize),
-            "the labels do not fit the family"
-        );
-        self.push(labels, value.into(), WHOLE);
+        self.push(labels, value.into());
     }
 
     /// Adds a histogram to the family begun last: for each bound, ascending, how many values lie above the one before
@@ -292,16 +288,20 @@ impl Page {
             family.bounds = bounds;
         }
         let mut below = 0;
-        for (bucket, count) in (FIRST_BUCKET..).zip(counts) {
+        for count in counts {
             below += count;
-            self.push(labels, below.into(), bucket);
+            self.push(labels, below.into());
         }
-        self.push(labels, sum.into(), SUM);
-        self.push(labels, below.into(), COUNT);
+        self.push(labels, sum.into());
+        self.push(labels, below.into());
     }
 
-    fn push(&mut self, LabelSet { first, len }: LabelSet, value: Value, part: u16) {
-        self.samples.push(Sample { first, len, part, value });
+    fn push(&mut self, LabelSet { first, len }: LabelSet, value: Value) {
+        debug_assert!(
+            self.families.last().is_some_and(|family| family.desc.labels.len() == usize::from(len)),
+            "the labels do not fit the family"
+        );
+        self.samples.push(first, len.into(), value);
     }
 
     /// Adds a family with a single sample that has no labels.
@@ -313,8 +313,9 @@ impl Page {
     /// Calls `each` for every family, in the order they were written.
     pub fn families(&self) -> impl Iterator<Item = FamilyView<'_>> {
         self.families.iter().enumerate().map(|(index, family)| {
-            let end = self.families.get(index + 1).map_or(self.samples.len(), |next| next.first);
-            let samples = self.samples.get(family.first..end).unwrap_or(&[]);
+            let end = self.families.get(index + 1).map_or(self.samples.end(), |next| next.at);
+            let labels = family.desc.labels.len() as u32;
+            let samples = self.samples.read(family.at, end, labels, family.base);
             FamilyView { page: self, desc: family.desc, bounds: family.bounds, samples }
         })
     }
@@ -333,37 +334,61 @@ pub struct FamilyView<'a> {
     /// Its description.
     pub desc: &'static Desc,
     bounds: &'static [f64],
-    samples: &'a [Sample],
+    samples: Read<'a>,
 }
 
 impl<'a> FamilyView<'a> {
     /// The family's samples, in the order they were written.
     pub fn samples(&self) -> impl Iterator<Item = SampleView<'a>> {
         let (page, names, bounds) = (self.page, self.desc.labels, self.bounds);
-        let view = move |sample: &Sample| {
-            let Sample { first, len, part, value } = *sample;
-            let part = match part {
-                WHOLE => Part::Whole,
-                SUM => Part::Sum,
-                COUNT => Part::Count,
-                bucket => {
-                    Part::Bucket(bounds.get(usize::from(bucket - FIRST_BUCKET)).copied().unwrap_or(f64::INFINITY))
-                }
-            };
-            SampleView { page, names, labels: LabelSet { first, len }, value, part }
-        };
-        self.samples.iter().map(view)
+        let mut parts = Parts { is_histogram: self.desc.kind == Kind::Histogram, bounds, at: 0 };
+        self.samples.clone().map(move |(first, value)| {
+            let labels = LabelSet { first, len: names.len() as u16 };
+            SampleView { page, names, labels, value, part: parts.next() }
+        })
     }
 
-    /// The value of the sample at this place, counted from 0 in that order.
-    pub fn value(&self, place: usize) -> Option<Value> {
-        self.samples.get(place).map(|sample| sample.value)
+    /// Whether it has no samples.
+    pub fn is_empty(&self) -> bool {
+        self.values().next().is_none()
+    }
+
+    /// The values of its samples, in that order.
+    pub fn values(&self) -> impl Iterator<Item = Value> + use<'a> {
+        self.samples.clone().map(|(_, value)| value)
     }
 
     /// Whether this family has the very label sets of another one of its page, in the same order.
     pub fn is_beside(&self, other: &FamilyView<'a>) -> bool {
-        let sets = |samples: &'a [Sample]| samples.iter().map(|sample| (sample.first, sample.len));
-        self.desc.labels == other.desc.labels && sets(self.samples).eq(sets(other.samples))
+        let sets = |family: &FamilyView<'a>| family.samples.clone().map(|(first, _)| first);
+        self.desc.labels == other.desc.labels && sets(self).eq(sets(other))
+    }
+}
+
+/// What one sample after the other is to its family.
+struct Parts {
+    is_histogram: bool,
+    bounds: &'static [f64],
+    /// The place in a histogram: buckets, one without a bound, sum and count.
+    at: usize,
+}
+
+impl Parts {
+    fn next(&mut self) -> Part {
+        if !self.is_histogram {
+            return Part::Whole;
+        }
+        let beyond = self.at.checked_sub(self.bounds.len());
+        self.at += 1;
+        match beyond {
+            None => Part::Bucket(self.bounds.get(self.at - 1).copied().unwrap_or(f64::INFINITY)),
+            Some(0) => Part::Bucket(f64::INFINITY),
+            Some(1) => Part::Sum,
+            Some(_) => {
+                self.at = 0;
+                Part::Count
+            }
+        }
     }
 }
 
@@ -416,6 +441,12 @@ impl<'a> Point<'a> {
         let pairs = |set: LabelSet| (set.first..set.first + u32::from(set.len)).step_by(2);
         pairs(page.common_tags).chain(pairs(self.tags)).map(|index| (page.label(index), page.label(index + 1)))
     }
+}
+
+/// How much room to keep where much more is there than needed: a little more, so that the next page finds room.
+fn surplus(length: usize, capacity: usize) -> Option<usize> {
+    let room = length + length / 8 + 16;
+    (capacity > room + length / 4).then_some(room)
 }
 
 /// Writes one label value: bounded, and without control characters, which some parsers take for the end of input.
@@ -519,8 +550,23 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_takes_no_more_room_than_its_value_and_eight_bytes() {
-        assert_eq!(size_of::<Sample>(), size_of::<Value>() + 8);
+    fn a_page_that_was_larger_gives_memory_back_and_one_as_large_as_before_keeps_it() {
+        let mut page = Page::new();
+        let mut fill = |count: u64| {
+            page.clear();
+            page.family(&HOSTS);
+            for n in 0..count {
+                let labels = page.labels(&[&"name", &n]);
+                page.sample(labels, n);
+            }
+            page.fit();
+            assert_eq!(labels_of(&page).len() as u64, 2 * count);
+            [page.text.capacity(), page.ends.capacity()]
+        };
+        let large = fill(2000);
+        assert_eq!(fill(2000), large);
+        assert_eq!(fill(2010), large);
+        assert!(fill(1000).iter().zip(large).all(|(small, large)| *small < large * 2 / 3));
     }
 
     #[test]

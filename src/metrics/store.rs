@@ -30,6 +30,7 @@ impl Store {
     /// Puts a collector's new page in the snapshot; `page` becomes the one it replaces, emptied, ready to be filled.
     pub fn publish(&self, name: &str, page: &mut Page) {
         if let Some(entry) = self.entries.borrow_mut().iter_mut().find(|entry| entry.name == name) {
+            page.fit();
             std::mem::swap(&mut entry.page, page);
             entry.present = true;
             self.generation.set(self.generation.get().wrapping_add(1));

@@ -29,6 +29,13 @@ impl Dialect {
 
 /// Appends every family of `page` to `out`.
 pub fn encode(page: &Page, dialect: Dialect, out: &mut String) {
+    encode_in_pieces(page, dialect, out, &mut |_| {});
+}
+
+/// Likewise; `pass_on` is called after each line and may take out what is there.
+pub fn encode_in_pieces(page: &Page, dialect: Dialect, out: &mut String, pass_on: &mut dyn FnMut(&mut String)) {
+    // What stands before each label value of a family's samples, and behind the last one.
+    let (mut around, mut ends) = (String::new(), Vec::new());
     for family in page.families() {
         let (name, kind) = metadata(family.desc, dialect, page);
         out.push_str("# HELP ");
@@ -40,28 +47,36 @@ pub fn encode(page: &Page, dialect: Dialect, out: &mut String) {
         out.push(' ');
         out.push_str(kind);
         out.push('\n');
+        around.clear();
+        ends.clear();
+        let mut separator = "{";
+        for label in family.desc.labels {
+            around.push_str(separator);
+            around.push_str(label);
+            around.push_str("=\"");
+            ends.push(around.len());
+            separator = "\",";
+        }
         for sample in family.samples() {
             out.push_str(family.desc.name);
             out.push_str(sample.part.suffix());
-            let mut separator = '{';
-            for (label, value) in sample.labels() {
-                out.push(separator);
-                out.push_str(label);
-                out.push_str("=\"");
+            let mut at = 0;
+            for ((_, value), end) in sample.labels().zip(&ends) {
+                out.push_str(around.get(at..*end).unwrap_or_default());
                 escape(value, true, out);
-                out.push('"');
-                separator = ',';
+                at = *end;
             }
             if let Part::Bucket(bound) = sample.part {
-                out.push(separator);
+                out.push_str(separator);
                 out.push_str("le=\"");
                 push_value(bound.into(), out);
-                out.push('"');
-                separator = ',';
+                out.push_str("\"} ");
+            } else {
+                out.push_str(if at > 0 { "\"} " } else { " " });
             }
-            out.push_str(if separator == ',' { "} " } else { " " });
             push_value(sample.value, out);
             out.push('\n');
+            pass_on(out);
         }
     }
 }
@@ -99,18 +114,16 @@ fn metadata(desc: &Desc, dialect: Dialect, page: &Page) -> (&'static str, &'stat
 /// Label values escape the quote; HELP escapes it in OpenMetrics only.
 fn escape(text: &str, quotes: bool, out: &mut String) {
     let mut rest = text;
-    while let Some(at) = rest.find(['\\', '\n', '"']) {
+    // By bytes: in UTF-8 none of these is part of another character.
+    while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'\\' | b'\n') || byte == b'"' && quotes) {
         let (clean, tail) = rest.split_at(at);
         out.push_str(clean);
-        let mut characters = tail.chars();
-        match characters.next() {
-            Some('\\') => out.push_str("\\\\"),
-            Some('\n') => out.push_str("\\n"),
-            Some('"') if quotes => out.push_str("\\\""),
-            Some(other) => out.push(other),
-            None => {}
+        let (special, tail) = tail.split_at(1);
+        out.push_str(if special == "\n" { "\\n" } else { "\\" });
+        if special != "\n" {
+            out.push_str(special);
         }
-        rest = characters.as_str();
+        rest = tail;
     }
     out.push_str(rest);
 }
@@ -119,12 +132,31 @@ fn escape(text: &str, quotes: bool, out: &mut String) {
 pub(super) fn push_value(value: Value, out: &mut String) {
     // Writing to a String cannot fail.
     let _ = match value {
-        Value::Unsigned(value) => write!(out, "{value}"),
+        Value::Unsigned(value) => return push_unsigned(value, out),
         Value::Float(value) if value.is_nan() => out.write_str("NaN"),
         Value::Float(value) if value == f64::INFINITY => out.write_str("+Inf"),
         Value::Float(value) if value == f64::NEG_INFINITY => out.write_str("-Inf"),
         Value::Float(value) => write!(out, "{value}"),
     };
+}
+
+/// A page has thousands of them, and most are small: digit by digit that takes a fraction of what `write!` does.
+fn push_unsigned(value: u64, out: &mut String) {
+    let Ok(mut small) = u32::try_from(value) else {
+        let _ = write!(out, "{value}");
+        return;
+    };
+    let mut digits = [0; 10];
+    let mut begin = digits.len();
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (small % 10) as u8;
+        small /= 10;
+        begin -= 1;
+        if small == 0 {
+            break;
+        }
+    }
+    out.push_str(digits.get(begin..).and_then(|digits| str::from_utf8(digits).ok()).unwrap_or_default());
 }
 
 #[cfg(test)]

@@ -24,13 +24,14 @@ pub fn json(page: &Page, wanted: &[Wanted], out: &mut String) {
         out.push_str("],\"columns\":[");
         strings(table.iter().map(|family| family.desc.name), out);
         out.push_str("],\"rows\":[");
+        let mut columns: Vec<_> = table.iter().map(FamilyView::values).collect();
         for (row, sample) in first.samples().enumerate() {
             out.push_str(comma(row));
             out.push('[');
             strings(sample.labels().map(|(_, value)| value), out);
-            for (column, family) in table.iter().enumerate() {
+            for (column, values) in columns.iter_mut().enumerate() {
                 out.push_str(comma(first.desc.labels.len() + column));
-                number(family.value(row), out);
+                number(values.next(), out);
             }
             out.push(']');
         }
@@ -50,14 +51,15 @@ pub fn html(page: &Page, wanted: &[Wanted], out: &mut String) {
             let _ = write!(out, "<th scope=\"col\">{}</th>", Html(head));
         }
         out.push_str("</tr>\n");
-        for (row, sample) in first.samples().enumerate() {
+        let mut values: Vec<_> = columns().map(FamilyView::values).collect();
+        for sample in first.samples() {
             out.push_str("<tr>");
             for (_, value) in sample.labels() {
                 let _ = write!(out, "<td>{}</td>", Html(value));
             }
-            for family in columns() {
+            for values in &mut values {
                 out.push_str("<td>");
-                family.value(row).into_iter().for_each(|value| push_value(value, out));
+                values.next().into_iter().for_each(|value| push_value(value, out));
                 out.push_str("</td>");
             }
             out.push_str("</tr>\n");
@@ -70,7 +72,7 @@ pub fn html(page: &Page, wanted: &[Wanted], out: &mut String) {
 fn tables<'a>(page: &'a Page, wanted: &[Wanted]) -> Vec<Vec<FamilyView<'a>>> {
     let mut tables: Vec<Vec<FamilyView<'a>>> = Vec::new();
     for family in page.families().filter(|family| wanted.iter().any(|(name, _)| *name == family.desc.name)) {
-        if family.value(0).is_none() {
+        if family.is_empty() {
             continue;
         }
         match tables.iter_mut().find(|table| table.first().is_some_and(|first| first.is_beside(&family))) {

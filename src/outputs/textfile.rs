@@ -1,13 +1,17 @@
 //! Text files for node_exporter's textfile collector and whoever else reads pages from disk.
 //!
-//! A whole page enters and replaces the file in one step, see [`crate::files`]. Nothing is flushed to the medium: a
-//! page lives as long as the power does.
+//! A page enters in pieces, so that it never stands in memory as a whole, and replaces the file in one step, see
+//! [`crate::files`]. Nothing is flushed to the medium: a page lives as long as the power does.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::files::{Identity, Keep, WholeFile};
+
+/// So much is written at a time, in bytes.
+const PIECE: usize = 16 << 10;
 
 /// A page on disk that is written again and again.
 #[derive(Debug)]
@@ -31,13 +35,26 @@ impl TextFile {
         self.file.path()
     }
 
-    /// Replaces the file by `page`. It is written even if nothing has changed: readers take its age for ours.
+    /// Replaces the file by the page that `make` writes: it appends to the text, and offers it to be taken out whenever
+    /// that suits it. It is written even if nothing has changed: readers take its age for ours.
     ///
     /// # Errors
     /// The directory cannot be written, the disk is full, or something that is not a file is in the way. The old
     /// file is as it was, and nothing else is left behind.
-    pub fn write(&mut self, page: &[u8]) -> Result<()> {
-        self.written = Some(self.file.replace(page)?);
+    pub fn write(&mut self, make: impl FnOnce(&mut String, &mut dyn FnMut(&mut String))) -> Result<()> {
+        let written = self.file.replace_by(|file| {
+            // A line may be longer than what is left of the room.
+            let mut text = String::with_capacity(PIECE + PIECE / 8);
+            let mut outcome = Ok(());
+            make(&mut text, &mut |text| {
+                if text.len() >= PIECE {
+                    take_out(text, file, &mut outcome);
+                }
+            });
+            take_out(&mut text, file, &mut outcome);
+            outcome
+        });
+        self.written = Some(written?);
         Ok(())
     }
 
@@ -55,6 +72,14 @@ impl TextFile {
     }
 }
 
+/// Writes the text and empties it; after a failure it is emptied only.
+fn take_out(text: &mut String, file: &mut File, outcome: &mut io::Result<()>) {
+    if outcome.is_ok() {
+        *outcome = file.write_all(text.as_bytes());
+    }
+    text.clear();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,16 +89,35 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("gatemeter-textfile-{}", std::process::id()));
         fs::create_dir(&dir).unwrap();
         let mut file = TextFile::new(dir.join("a.prom")).unwrap();
-        file.write(b"page").unwrap();
+        file.write(|text, _| text.push_str("page")).unwrap();
         file.remove().unwrap();
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
         file.remove().unwrap();
 
-        file.write(b"page").unwrap();
+        file.write(|text, _| text.push_str("page")).unwrap();
         fs::write(dir.join("new"), "of another program").unwrap();
         fs::rename(dir.join("new"), dir.join("a.prom")).unwrap();
         file.remove().unwrap();
         assert_eq!(fs::read(dir.join("a.prom")).unwrap(), b"of another program");
         fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_long_page_is_written_in_pieces_and_none_is_lost() {
+        let path = std::env::temp_dir().join(format!("gatemeter-pieces-{}", std::process::id()));
+        let mut file = TextFile::new(&path).unwrap();
+        let lines = || (0..20_000u32).map(|n| format!("{n}\n"));
+        let mut longest = 0;
+        let make = |text: &mut String, pass_on: &mut dyn FnMut(&mut String)| {
+            for line in lines() {
+                text.push_str(&line);
+                longest = longest.max(text.len());
+                pass_on(text);
+            }
+        };
+        file.write(make).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), lines().collect::<String>());
+        assert!(longest < PIECE + 10, "{longest}");
+        file.remove().unwrap();
     }
 }

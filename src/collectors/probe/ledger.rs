@@ -49,7 +49,7 @@ pub struct Accounted {
     /// Round trips by clock, in the order of [`Clock`].
     pub clocks: [u64; 4],
     /// Time in the queue.
-    pub queued: u128,
+    pub queued: u64,
     /// Probes whose time in the queue is known.
     pub queued_probes: u64,
     /// Stamps that could not be.

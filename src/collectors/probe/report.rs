@@ -39,7 +39,7 @@ static COLUMNS: [Column; 16] = [
     (&metrics::TTL_CHANGES, |target| Some(target.totals().hop_limit_changes.into())),
 ];
 
-fn seconds(nanos: u128) -> Option<Value> {
+fn seconds(nanos: u64) -> Option<Value> {
     Some((nanos as f64 / NANOS).into())
 }
 

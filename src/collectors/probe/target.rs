@@ -12,9 +12,10 @@ use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use self::histogram::Histogram;
+use self::totals::nanoseconds;
 pub use self::totals::{Cause, Clock, Totals};
 use super::codec::stamps::Stamps;
-use super::window::Window;
+use super::window::{Packed, Window};
 
 /// How long a probe is remembered, in timeouts.
 const REMEMBERED: u32 = 3;
@@ -92,6 +93,8 @@ pub enum Passed {
 pub struct Target {
     protocol: Protocol,
     timing: Timing,
+    /// Since when it is known.
+    since: Instant,
     accessed: Instant,
     /// Probes that are remembered, oldest first: one for each number, up to the one before `next`.
     slots: VecDeque<Slot>,
@@ -110,13 +113,14 @@ pub struct Target {
     histogram: Option<Box<Histogram>>,
 }
 
-/// A probe that is remembered.
+/// A probe that is remembered. There may be thousands, so nothing in it is wider than it must be.
 #[derive(Debug)]
 struct Slot {
     cookie: u64,
-    sent: Instant,
+    /// When it was sent, in nanoseconds since the target is known.
+    sent: u64,
     /// From sending to reading the first answer, by our own clock; none before that.
-    waited: Option<Duration>,
+    waited: Packed,
     sent_stamps: Stamps,
     received_stamps: Stamps,
     /// Where the software stamp of sending comes from.
@@ -142,6 +146,7 @@ impl Target {
         let mut target = Target {
             protocol,
             timing,
+            since: now,
             accessed: now,
             slots: VecDeque::new(),
             next: 0,
@@ -182,8 +187,8 @@ impl Target {
         let software = wall.and_then(|wall| NonZeroU64::new(u64::try_from(wall.as_nanos()).ok()?));
         self.slots.push_back(Slot {
             cookie,
-            sent: now,
-            waited: None,
+            sent: nanoseconds(now.saturating_duration_since(self.since)),
+            waited: Packed::NONE,
             sent_stamps: Stamps { software, hardware: None },
             received_stamps: Stamps::default(),
             stamped: Stamped::ByUs,
@@ -210,7 +215,7 @@ impl Target {
             if let (Stamped::Queued, Some(queued)) = (slot.stamped, slot.sent_stamps.software)
                 && let Some(waited) = between(queued, software).filter(|waited| *waited <= self.timing.timeout)
             {
-                self.totals.queued += waited.as_nanos();
+                self.totals.queued = self.totals.queued.saturating_add(nanoseconds(waited));
                 self.totals.queued_probes += 1;
             }
             slot.sent_stamps.software = Some(software);
@@ -227,11 +232,12 @@ impl Target {
         let Some(slot) = self.slots.get_mut(at).filter(|slot| slot.cookie == probe.cookie) else {
             return Heard::Unknown;
         };
-        if slot.waited.is_some() {
+        if slot.waited != Packed::NONE {
             self.totals.duplicates += 1;
             return Heard::Duplicate;
         }
-        slot.waited = Some(arrival.at.saturating_duration_since(slot.sent));
+        let sent = self.since + Duration::from_nanos(slot.sent);
+        slot.waited = arrival.at.saturating_duration_since(sent).into();
         if is_decided {
             self.totals.late += 1;
             return Heard::Late;
@@ -263,19 +269,22 @@ impl Target {
 
     /// Decides the probes whose timeout is over. What has been received until `now` must have been taken in before.
     pub fn expire(&mut self, now: Instant) {
-        let age = |slot: Option<&Slot>| slot.map(|slot| now.saturating_duration_since(slot.sent));
-        while age(self.slots.get(self.decided)).is_some_and(|age| age >= self.timing.timeout) {
+        let now = nanoseconds(now.saturating_duration_since(self.since));
+        let is_over = |slot: Option<&Slot>, time| slot.is_some_and(|slot| now.saturating_sub(slot.sent) >= time);
+        let timeout = nanoseconds(self.timing.timeout);
+        while is_over(self.slots.get(self.decided), timeout) {
             self.decide_oldest();
         }
-        let remembered = self.timing.timeout.saturating_mul(REMEMBERED);
-        while self.decided > 0 && age(self.slots.front()).is_some_and(|age| age >= remembered) {
+        let remembered = timeout.saturating_mul(REMEMBERED.into());
+        while self.decided > 0 && is_over(self.slots.front(), remembered) {
             self.forget_oldest();
         }
     }
 
     /// When the next probe is to be decided, if any is under way.
     pub fn next_expiry(&self) -> Option<Instant> {
-        self.slots.get(self.decided)?.sent.checked_add(self.timing.timeout)
+        let sent = Duration::from_nanos(self.slots.get(self.decided)?.sent);
+        self.since.checked_add(sent)?.checked_add(self.timing.timeout)
     }
 
     /// The target has another address from now on: nothing will be heard of the probes under way, which count for nothing.
@@ -290,7 +299,7 @@ impl Target {
     /// The round trip of a probe that has been answered, as far as it is known by now, and the clock it was measured by.
     pub fn round_trip(&self, sequence: u16) -> Option<(Duration, Clock)> {
         let slot = self.slots.get(self.find(sequence)?.0)?;
-        let (rtt, clock, _) = measure(slot, slot.waited?);
+        let (rtt, clock, _) = measure(slot, slot.waited.get()?);
         Some((rtt, clock))
     }
 
@@ -306,7 +315,7 @@ impl Target {
 
     /// Whether the fate of a probe is not known yet: neither an answer nor an error has come, and it is not too late.
     pub fn is_waiting(&self) -> bool {
-        self.slots.iter().skip(self.decided).any(|slot| slot.waited.is_none() && slot.cause == Cause::Timeout)
+        self.slots.iter().skip(self.decided).any(|slot| slot.waited == Packed::NONE && slot.cause == Cause::Timeout)
     }
 
     /// Somebody asked for this target.
@@ -374,7 +383,7 @@ impl Target {
         let Some(slot) = self.slots.get(self.decided) else { return };
         self.decided += 1;
         let totals = &mut self.totals;
-        let measured = slot.waited.map(|waited| measure(slot, waited));
+        let measured = slot.waited.get().map(|waited| measure(slot, waited));
         if let Some((_, _, true)) = measured {
             totals.impossible_stamps += 1;
         }
@@ -391,12 +400,12 @@ impl Target {
         }
         totals.refused += u64::from(slot.is_refusal);
         if let Some(previous) = self.previous.replace(rtt) {
-            let difference = rtt.abs_diff(previous).as_nanos();
-            totals.variation += difference;
+            let difference = nanoseconds(rtt.abs_diff(previous));
+            totals.variation = totals.variation.saturating_add(difference);
             totals.variations += 1;
             // J += (|D| - J) / 16, kept 16 times as large and rounded.
             let smoothed = self.jitter - ((self.jitter + 8) >> 4);
-            self.jitter = smoothed.saturating_add(u64::try_from(difference).unwrap_or(u64::MAX));
+            self.jitter = smoothed.saturating_add(difference);
         }
         self.window.push(Some(rtt));
     }

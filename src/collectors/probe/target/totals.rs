@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::collectors::probe::codec::icmp::Problem;
+use crate::sorted::Sorted;
 
 /// Clocks by which a round trip is measured, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub enum Clock {
 }
 
 /// Why a probe has no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
     /// Nobody said anything in time.
     Timeout,
@@ -130,7 +131,7 @@ impl From<Problem> for Cause {
     }
 }
 
-/// What was counted since the target is known. Times are in nanoseconds.
+/// What was counted since the target is known. Times are in nanoseconds; their sums end after five centuries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Probes that are decided, those that could not be sent included.
@@ -138,7 +139,7 @@ pub struct Totals {
     /// Probes that were answered in time.
     pub answered: u64,
     /// Sum of their round trips.
-    pub rtt: u128,
+    pub rtt: u64,
     /// Sum of the squares of their round trips.
     pub rtt_squares: u128,
     /// Answers in time that refused the connection.
@@ -150,35 +151,42 @@ pub struct Totals {
     /// Answers that came after the answer to a probe that was sent later (RFC 4737).
     pub reordered: u64,
     /// Sum of the differences between round trips of successive probes, and how many differences these are.
-    pub variation: u128,
+    pub variation: u64,
     /// See `variation`.
     pub variations: u64,
     /// How often the TTL or hop limit of answers was another than before.
     pub hop_limit_changes: u64,
     /// Time that probes waited in the queue of the interface, and of how many this is known.
-    pub queued: u128,
+    pub queued: u64,
     /// See `queued`.
     pub queued_probes: u64,
     /// Stamps that could not be, as after the clock was set.
     pub impossible_stamps: u64,
-    lost: [u64; Cause::ALL.len()],
+    /// By cause, of which a target has seen one or two.
+    lost: Sorted<Cause, u64>,
     clocks: [u64; 4],
+}
+
+/// A time of less than five centuries.
+pub(super) fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Totals {
     pub(super) fn count_lost(&mut self, cause: Cause) {
         self.sent += 1;
-        if let Some(lost) = self.lost.get_mut(cause as usize) {
-            *lost += 1;
+        match self.lost.get_mut(&cause) {
+            Some(lost) => *lost += 1,
+            None => _ = self.lost.insert(cause, 1),
         }
     }
 
     pub(super) fn count_answer(&mut self, rtt: Duration, clock: Clock) {
-        let nanos = rtt.as_nanos();
+        let nanos = nanoseconds(rtt);
         self.sent += 1;
         self.answered += 1;
         self.rtt = self.rtt.saturating_add(nanos);
-        self.rtt_squares = self.rtt_squares.saturating_add(nanos.saturating_mul(nanos));
+        self.rtt_squares = self.rtt_squares.saturating_add(u128::from(nanos) * u128::from(nanos));
         if let Some(clocks) = self.clocks.get_mut(clock as usize) {
             *clocks += 1;
         }
@@ -186,7 +194,7 @@ impl Totals {
 
     /// Probes that were lost for this cause.
     pub fn lost(&self, cause: Cause) -> u64 {
-        self.lost.get(cause as usize).copied().unwrap_or_default()
+        self.lost.get(&cause).copied().unwrap_or_default()
     }
 
     /// Round trips that were measured by this clock.
