@@ -22,8 +22,12 @@ mod inject;
 
 #[path = "faults/clock.rs"]
 mod clock;
+#[path = "faults/dns.rs"]
+mod dns;
 #[path = "faults/files.rs"]
 mod files;
+#[path = "faults/interfaces.rs"]
+mod interfaces;
 #[path = "faults/lacks.rs"]
 mod lacks;
 #[path = "faults/overruns.rs"]
