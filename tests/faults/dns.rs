@@ -77,7 +77,9 @@ fn lives_without_names(heading: &str, answer: Option<fn(&[u8]) -> Option<Vec<u8>
             let took = daemon.metrics()[&format!("gatemeter_collector_duration_seconds{{collector=\"{collector}\"}}")];
             assert!(took < 1.0, "a collection of {collector} took {took} s");
         }
-        println!("CHECK {}", daemon.setup().run(&["check"]).stdout);
+        let check = daemon.setup().run(&["check"]);
+        assert_eq!(check.status.code(), Some(0), "{check:?}");
+        told.by_check(&check);
         daemon
     });
     let record = format!("--host-record=www.example.org,{}", lab.internet.v4);
