@@ -26,6 +26,8 @@ mod clock;
 mod dns;
 #[path = "faults/files.rs"]
 mod files;
+#[path = "faults/floods.rs"]
+mod floods;
 #[path = "faults/interfaces.rs"]
 mod interfaces;
 #[path = "faults/lacks.rs"]
@@ -40,7 +42,7 @@ use std::thread;
 use std::time::Duration;
 
 use figures::{Hosts, Tally, UP, expect, let_it_flow, static_leases, sum, while_talking};
-use harness::{Daemon, PATIENCE, Samples, Setup, exposition};
+use harness::{Daemon, PATIENCE, Samples, Setup, Told, exposition};
 use lab::traffic::StopOnDrop;
 use lab::{Lab, process};
 
@@ -149,6 +151,7 @@ fn two_hundred_kills_at_any_moment_lose_no_byte_and_no_reader_sees_a_half_page()
                 daemon = setup.start_unready();
             }
             let_it_flow(&lab);
+            Told::of("SIGKILL").by_daemon(&daemon);
             daemon
         });
         drop(stopping);
@@ -222,6 +225,7 @@ fn a_storm_of_reloads_loses_no_byte_and_leaves_nothing_open() {
     let settled = || (open_files(daemon.pid()) <= before).then_some(());
     assert!(process::poll(PATIENCE, settled).is_some(), "{before} descriptors before, {}", open_files(daemon.pid()));
     assert!(!daemon.stderr().contains("ERROR"), "{}", daemon.stderr());
+    Told::of("A storm of reloads").by_daemon(&daemon);
 }
 
 #[test]

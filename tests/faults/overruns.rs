@@ -292,5 +292,4 @@ fn a_kernel_without_memory_for_its_answers_is_told_and_asked_again() {
         super::let_it_flow(&lab);
     });
     super::expect_both(&daemon, sent);
-    println!("LOG {}", daemon.stderr());
 }
