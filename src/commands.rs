@@ -165,10 +165,13 @@ fn directory(path: &Path, is_dir: bool) -> Finding {
             Finding::broken(format!("{} is a directory, expected a file name for --textfile", path.display()))
         }
         Ok(()) => Finding::ok(format!("{} can be written", path.display())),
-        Err(source) => Finding::broken(format!(
-            "cannot write to {}: {source}; create it, or choose another place with --textfile or --textfile-dir",
-            dir.display()
-        )),
+        Err(source) => {
+            let cure = if source.kind() == std::io::ErrorKind::StorageFull { "make room there" } else { "create it" };
+            Finding::broken(format!(
+                "cannot write to {}: {source}; {cure}, or choose another place with --textfile or --textfile-dir",
+                dir.display()
+            ))
+        }
     }
 }
 

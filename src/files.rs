@@ -43,14 +43,17 @@ pub enum Keep {
     Lasting,
 }
 
-/// Tries whether files can be made in a directory, by making an empty one for a moment.
+/// Tries whether files can be made in a directory, by writing a small one for a moment.
 ///
 /// # Errors
 /// Why not.
 pub fn try_dir(dir: &Path) -> io::Result<()> {
     let probe = dir.join(format!(".gatemeter-check-{}", std::process::id()));
-    OpenOptions::new().write(true).create_new(true).open(&probe)?;
-    fs::remove_file(&probe)
+    let mut file = OpenOptions::new().write(true).create_new(true).open(&probe)?;
+    // A full file system takes empty files.
+    let written = file.write_all(&[b'\n'; 4096]);
+    fs::remove_file(&probe)?;
+    written
 }
 
 /// Device and inode: tells a file put in place from one that has replaced it.

@@ -43,7 +43,7 @@ fn every_option_they_name_is_one() {
                 continue;
             };
             // A file such as freebox.json, a domain such as freebox.fr.
-            if ["8", "json", "fr", "init", "config", "service", "nix", "xz", "rs"].contains(&option)
+            if ["8", "json", "fr", "init", "config", "service", "nix", "xz", "rs", "sh"].contains(&option)
                 || option.contains('.')
             {
                 continue;
@@ -199,4 +199,40 @@ fn the_manual_is_without_faults() {
         Command::new("mandoc").args(["-T", "lint", "-W", "warning"]).arg(root().join("docs/gatemeter.8")).output();
     let out = out.expect("mandoc checks the manual page: apt-get install mandoc");
     assert!(out.status.success() && out.stdout.is_empty(), "{}", String::from_utf8_lossy(&out.stdout));
+}
+
+/// What stands between two lines of Rust that begin with a brace: the body of a function and those it names in its file.
+fn function<'a>(code: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = code.split_once(&format!("\nfn {name}("))?;
+    rest.split("\n}\n").next()
+}
+
+#[test]
+fn every_fault_has_a_test_that_reads_its_lines() {
+    let page = read("docs/faults.md");
+    let mut wrong = Vec::new();
+    let mut held = BTreeSet::new();
+    for section in page.split("\n#").skip(1) {
+        let heading = section.lines().next().unwrap().trim_start_matches('#').trim();
+        let quotes = section.lines().filter(|line| line.starts_with("    ")).count();
+        let tests: Vec<&str> = section.lines().filter_map(|line| line.strip_prefix("Test: ")).collect();
+        match (quotes, tests.as_slice()) {
+            (0, []) => {}
+            (0, _) | (_, [] | [_, _, ..]) => wrong.push(format!("{heading}: {quotes} lines and {} tests", tests.len())),
+            (_, [test]) => {
+                let (file, name) = test.split_once(' ').unwrap();
+                let code = read(file);
+                let asked = format!("\"{heading}\"");
+                match function(&code, name.trim_matches('`')) {
+                    Some(body) if body.contains(&asked) && code.contains("Told::of(") => {
+                        _ = held.insert(heading.to_owned())
+                    }
+                    Some(_) => wrong.push(format!("{heading}: {test} does not ask for {asked}")),
+                    None => wrong.push(format!("{heading}: there is no test {test}")),
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "docs/faults.md: {wrong:#?}");
+    assert!(held.len() > 15, "{held:?}");
 }

@@ -22,21 +22,27 @@ mod inject;
 
 #[path = "faults/clock.rs"]
 mod clock;
+#[path = "faults/dns.rs"]
+mod dns;
+#[path = "faults/files.rs"]
+mod files;
+#[path = "faults/floods.rs"]
+mod floods;
+#[path = "faults/interfaces.rs"]
+mod interfaces;
 #[path = "faults/lacks.rs"]
 mod lacks;
 #[path = "faults/overruns.rs"]
 mod overruns;
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use figures::{Hosts, Tally, UP, expect, let_it_flow, static_leases, sum, while_talking};
-use harness::{Daemon, PATIENCE, Samples, Setup, exposition, http};
+use harness::{Daemon, PATIENCE, Samples, Setup, Told, exposition};
 use lab::traffic::StopOnDrop;
 use lab::{Lab, process};
 
@@ -145,6 +151,7 @@ fn two_hundred_kills_at_any_moment_lose_no_byte_and_no_reader_sees_a_half_page()
                 daemon = setup.start_unready();
             }
             let_it_flow(&lab);
+            Told::of("SIGKILL").by_daemon(&daemon);
             daemon
         });
         drop(stopping);
@@ -218,6 +225,7 @@ fn a_storm_of_reloads_loses_no_byte_and_leaves_nothing_open() {
     let settled = || (open_files(daemon.pid()) <= before).then_some(());
     assert!(process::poll(PATIENCE, settled).is_some(), "{before} descriptors before, {}", open_files(daemon.pid()));
     assert!(!daemon.stderr().contains("ERROR"), "{}", daemon.stderr());
+    Told::of("A storm of reloads").by_daemon(&daemon);
 }
 
 #[test]
@@ -260,54 +268,4 @@ fn interfaces_that_flap_and_change_their_names_cost_no_byte_of_others_and_are_ta
     expect_both(&daemon, sent);
     let settled = || (open_files(daemon.pid()) <= before).then_some(());
     assert!(process::poll(PATIENCE, settled).is_some(), "{before} descriptors before, {}", open_files(daemon.pid()));
-}
-
-#[test]
-fn a_full_disk_leaves_the_last_whole_page_is_told_once_and_recovered_from() {
-    let lab = Lab::builder().hosts(1).build();
-    let disk = lab.dir().join("disk");
-    fs::create_dir(&disk).unwrap();
-    let setup = setup(&lab).flags(&["--textfile", &disk.join("prom_c").display().to_string()]);
-    let plain = setup.command();
-    // In a mount namespace of its own, so that nothing stays mounted whatever happens to the test.
-    let script = "mount -t tmpfs -o size=64k tmpfs \"$0\" && exec \"$@\"";
-    let mut command = lab.router.command("unshare");
-    command.args(["--mount", "--propagation", "private", "sh", "-c", script]).arg(&disk);
-    command.arg(plain.get_program()).args(plain.get_args()).current_dir(setup.dir());
-    let log = setup.dir().join("stderr");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log).unwrap());
-    let daemon = process::Background::adopt(command.spawn().unwrap(), setup.shown());
-    let stderr = || fs::read_to_string(&log).unwrap();
-
-    let inside = Path::new("/proc").join(daemon.pid().to_string()).join("root").join(disk.strip_prefix("/").unwrap());
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 9999));
-    let last_success = || -> Option<f64> {
-        let page = http::get(&lab.router, address, "/metrics", &[]).ok()?.text();
-        let samples = exposition::parse(&page).ok()?;
-        samples.get("gatemeter_collector_last_success_timestamp_seconds{collector=\"traffic\"}").copied()
-    };
-    let page = || fs::read_to_string(inside.join("prom_c")).ok();
-    assert!(process::poll(PATIENCE, page).is_some(), "{}", stderr());
-
-    // Everything that is left on the disk goes to another file.
-    let filler = inside.join("filler");
-    let fill = || {
-        let mut file = fs::File::options().create(true).append(true).open(&filler).unwrap();
-        while std::io::Write::write(&mut file, &[0; 4096]).is_ok() {}
-    };
-    fill();
-    let told = || stderr().contains("No space left on device").then_some(());
-    assert!(process::poll(PATIENCE, told).is_some(), "{}", stderr());
-    let (full, at) = (page().unwrap(), last_success().unwrap());
-    exposition::parse(&full).unwrap();
-    let later = || last_success().filter(|now| *now > at + 3.0);
-    assert!(process::poll(PATIENCE, later).is_some(), "collections go on: {}", stderr());
-    assert_eq!(page().unwrap(), full, "the last whole page stays");
-    assert_eq!(stderr().matches("ERROR").count(), 1, "{}", stderr());
-    let names: Vec<_> = fs::read_dir(&inside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names.len(), 2, "{names:?}");
-
-    fs::remove_file(&filler).unwrap();
-    let again = || (stderr().contains("text files are written again") && page()? != full).then_some(());
-    assert!(process::poll(PATIENCE, again).is_some(), "{}", stderr());
 }

@@ -19,14 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(9);
 /// # Errors
 /// It has none, or no server tells.
 pub async fn addresses(lookup: &mut Lookup, name: &HostName, families: Families) -> Result<Vec<IpAddr>> {
-    lookup.want(name, families, Instant::now());
-    let answered = async {
-        while lookup.get(name, families).is_none() {
-            poll_fn(|cx| lookup.poll_work(cx, Instant::now())).await;
-        }
-    };
-    let too_late = async { _ = Timer::after(PATIENCE).await };
-    answered.or(too_late).await;
+    all(lookup, &[(name, families)]).await;
     let tried = || format!("find the address of {name}");
     match lookup.get(name, families) {
         Some(known) if !known.addrs.is_empty() => Ok(known.addrs.clone()),
@@ -36,6 +29,20 @@ pub async fn addresses(lookup: &mut Lookup, name: &HostName, families: Families)
         }
         None => Err(Error::failed(tried(), "no DNS server answers")),
     }
+}
+
+/// Has names looked up together until something is known of each, or for as long as is reasonable.
+pub async fn all(lookup: &mut Lookup, names: &[(&HostName, Families)]) {
+    for (name, families) in names {
+        lookup.want(name, *families, Instant::now());
+    }
+    let answered = async {
+        while names.iter().any(|(name, families)| lookup.get(name, *families).is_none()) {
+            poll_fn(|cx| lookup.poll_work(cx, Instant::now())).await;
+        }
+    };
+    let too_late = async { _ = Timer::after(PATIENCE).await };
+    answered.or(too_late).await;
 }
 
 /// The addresses of a host as it is written, IPv4 first, at least one: an address, with or without brackets, or a name

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -15,6 +16,8 @@ use gatemeter::netlink::{self, Message};
 
 use super::inject::{Flow, Injector};
 use super::{CLIENTS_UP, Daemon, Lab, PATIENCE, Samples, Setup, StopOnDrop, UP, figures, process, setup_of};
+use crate::harness::supervise::Answer;
+use crate::harness::{Supervisor, Told};
 use crate::lab::Node;
 use crate::lab::traffic::send_udp;
 
@@ -46,11 +49,9 @@ fn while_stopped(daemon: &Daemon, work: impl FnOnce()) {
     daemon.signal(libc::SIGCONT);
 }
 
-/// Waits until each of the families counts an overrun, and for two collections more.
-fn overrun(daemon: &Daemon, families: &[&str]) -> Samples {
-    for family in families {
-        daemon.wait_until(family, |metrics| metrics.get(*family).filter(|count| **count >= 1.0).map(|_| ()));
-    }
+/// Waits until the losses are told, and for two collections more.
+fn overrun(daemon: &Daemon, heading: &str) -> Samples {
+    Told::of(heading).by_daemon(daemon);
     figures::fresh(daemon);
     figures::fresh(daemon)
 }
@@ -84,14 +85,7 @@ fn lost_events_about_the_network_leave_nothing_that_is_no_longer_so() {
                 addr del 192.168.77.1/24 dev br-lan\nneigh del 192.168.1.200 dev br-lan\n\
                 addr add 192.168.99.1/24 dev br-lan\n";
     while_stopped(&daemon, || ip_batch(&lab.router, &format!("{early}{}{late}", flood())));
-    let metrics = overrun(
-        &daemon,
-        &[
-            "gatemeter_traffic_network_overruns_total",
-            "gatemeter_clients_network_overruns_total",
-            "gatemeter_probe_network_overruns_total",
-        ],
-    );
+    let metrics = overrun(&daemon, "Lost events about the network");
 
     assert_eq!(attached(&metrics), ["br-guest", "br-lan"]);
     let ghost = metrics.keys().find(|series| series.contains("192.168.1.200"));
@@ -147,9 +141,9 @@ fn lost_events_about_connections_are_made_up_for_by_reading_all() {
             injector.remove((0..1000).map(|n| Flow::nth(n, 20)));
         });
     });
+    Told::of("Lost events about connections").by_daemon(&daemon);
     daemon.wait_for("gatemeter_clients_flow_overruns_total", 1.0);
     daemon.wait_for("gatemeter_clients_flows", 6000.0);
-    daemon.wait_for("gatemeter_clients_flows_info{mode=\"events\"}", 1.0);
     // What happens from then on is followed again.
     let reads = daemon.metrics()["gatemeter_clients_flow_reads_total"];
     lab.router.enter(|| Injector::open().remove((1000..3000).map(|n| Flow::nth(n, 20))));
@@ -175,8 +169,7 @@ fn lost_events_about_the_ruleset_are_no_reason_to_lose_rules() {
         nft.args(["-f", "-"]);
         process::must(nft, &lines).unwrap();
     });
-    let overruns = "gatemeter_clients_ruleset_overruns_total";
-    daemon.wait_until(overruns, |metrics| metrics.get(overruns).filter(|count| **count >= 1.0).map(|_| ()));
+    Told::of("Lost events about the ruleset").by_daemon(&daemon);
     let listed = || lab.router.must(&["nft", "list", "ruleset"]).contains(&format!("tx_{}", host.v4)).then_some(());
     assert!(process::poll(PATIENCE, listed).is_some(), "the rule is not made again");
     bytes += send_udp(host.on_v4(), lab.internet.on_v4(), 10, 100).l3;
@@ -260,4 +253,43 @@ fn a_socket_that_lost_events_has_none_left_that_is_older_and_tells_of_the_next_l
             assert_eq!(seen, [IpAddr::V4(mark)]);
         }
     });
+}
+
+/// Whether a descriptor of a thread is a netlink socket.
+fn is_netlink(thread: u32, descriptor: u64) -> bool {
+    let link = fs::read_link(format!("/proc/{thread}/fd/{descriptor}")).unwrap_or_default();
+    let Some(inode) = link.to_str().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']')) else {
+        return false;
+    };
+    let table = fs::read_to_string(format!("/proc/{thread}/net/netlink")).unwrap_or_default();
+    table.lines().any(|line| line.split_whitespace().next_back() == Some(inode))
+}
+
+#[test]
+fn a_kernel_without_memory_for_its_answers_is_told_and_asked_again() {
+    let told = Told::of("No memory for answers of the kernel");
+    let lab = Lab::builder().hosts(1).nat().build();
+    let poor = Arc::new(AtomicBool::new(false));
+    let refuse = poor.clone();
+    let supervisor = Supervisor::new(libc::SYS_recvfrom, move |call| {
+        match refuse.load(Ordering::SeqCst) && is_netlink(call.thread, call.args[0]) {
+            true => Answer::Error(libc::ENOBUFS),
+            false => Answer::Kernel,
+        }
+    });
+    let daemon = probing(&lab, &[]).supervised(supervisor).start();
+    for up in [UP, CLIENTS_UP, PROBE_UP] {
+        daemon.wait_for(up, 1.0);
+    }
+    let (sent, ()) = super::while_talking(&lab, || {
+        poor.store(true, Ordering::SeqCst);
+        lab.router.must(&["ip", "addr", "add", "192.168.88.1/24", "dev", "br-lan"]);
+        told.by_daemon(&daemon);
+        poor.store(false, Ordering::SeqCst);
+        for up in [UP, CLIENTS_UP, PROBE_UP] {
+            daemon.wait_for(up, 1.0);
+        }
+        super::let_it_flow(&lab);
+    });
+    super::expect_both(&daemon, sent);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Daemon, PATIENCE, Setup};
+use crate::harness::{Daemon, PATIENCE, Setup, Told};
 use crate::lab::freebox::{Fault, Model};
 use crate::lab::{Lab, process};
 use crate::support::{Home, credentials, printed, write_credentials};
@@ -167,7 +167,11 @@ fn a_reboot_is_outlived() {
     let daemon = home.setup("sys").flags(&["-e"]).start();
     daemon.wait_for(UP, 1.0);
     home.freebox.power(false);
-    daemon.wait_for(UP, 0.0);
+    let told = Told::of("A Freebox that reboots");
+    told.by_metrics(&daemon);
+    let check = daemon.setup().run(&["check"]);
+    assert_eq!(check.status.code(), Some(1), "{check:?}");
+    told.by_check(&check);
     // Old figures are not shown for ever.
     daemon.wait_until("the figures are withdrawn", |metrics| {
         (!metrics.contains_key("freebox_connection_up")).then_some(())
@@ -175,6 +179,7 @@ fn a_reboot_is_outlived() {
     home.freebox.power(true);
     daemon.wait_for(UP, 1.0);
     daemon.wait_for("freebox_logins_total", 2.0);
+    told.by_log(|| daemon.stderr());
     let log = daemon.stderr();
     // One line when it goes, one for each other reason, one when it is back; not one for each try.
     assert!((1..=3).contains(&log.matches("ERROR").count()), "{log}");

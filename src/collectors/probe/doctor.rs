@@ -8,6 +8,9 @@ use super::random::Random;
 use super::settings::{Host, Settings, Via};
 use crate::collectors::Finding;
 use crate::config::{Config, networks};
+use crate::names::find;
+use crate::names::host_name::HostName;
+use crate::names::lookup::{Families, Lookup, Sources};
 use crate::sys::caps;
 use crate::sys::hardware_stamps;
 
@@ -67,6 +70,7 @@ fn targets(settings: &Settings, paths: &mut Paths) -> Vec<Finding> {
         }];
     }
     let mut findings = vec![Finding::ok(format!("{} targets are configured", settings.targets.len()))];
+    let mut names = Vec::new();
     for wanted in &settings.targets {
         let ip = match &wanted.host {
             Host::Address(ip) => *ip,
@@ -77,12 +81,32 @@ fn targets(settings: &Settings, paths: &mut Paths) -> Vec<Finding> {
                 findings.push(if is_there { Finding::ok(text) } else { Finding::note(text) });
                 continue;
             }
-            Host::Name(_) => continue,
+            Host::Name(name) => {
+                names.push((name, settings.families(wanted.families)));
+                continue;
+            }
         };
         if let Err(cause) = paths.find(ip, settings.via(&ip), None) {
             let why = cause.word().replace('_', " ");
             findings.push(Finding::note(format!("target {ip} cannot be reached now: {why}")));
         }
     }
+    findings.extend(unresolved(settings, &names));
     findings
+}
+
+/// Names that nobody knows an address of.
+fn unresolved(settings: &Settings, names: &[(&HostName, Families)]) -> Vec<Finding> {
+    let mut lookup = Lookup::new(Sources { servers: settings.dns_servers.clone(), ..Sources::default() });
+    smol::block_on(find::all(&mut lookup, names));
+    let trouble = |(name, families): &(&HostName, Families)| {
+        let trouble = match lookup.get(name, *families) {
+            Some(known) if !known.addrs.is_empty() => return None,
+            Some(known) => known.trouble.as_ref().map(ToString::to_string),
+            None => None,
+        };
+        let why = trouble.unwrap_or_else(|| "no DNS server answers".to_owned());
+        Some(Finding::note(format!("target {name}: {why}")))
+    };
+    names.iter().filter_map(trouble).collect()
 }
