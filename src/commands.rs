@@ -3,10 +3,11 @@
 pub mod ping;
 
 use std::cell::RefCell;
-use std::io::Write as _;
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::cli::{Args, FreeboxCommand, Once};
 use crate::collectors::freebox::register;
@@ -25,6 +26,9 @@ use crate::outputs::lines::Lines;
 use crate::outputs::prometheus::Dialect;
 use crate::supervisor::{self, SHORTEST_DEADLINE, Shared, Status, guard};
 use crate::sys::alarm;
+
+/// How long a daemon that runs may take to answer `check`.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// One collection to stdout. What could be collected is printed even if something else failed, which is logged and
 /// makes this false.
@@ -119,16 +123,7 @@ pub fn check(args: &Args) -> Result<bool> {
         lines.push(("output", directory(file, settings.textfile_dir.as_ref() == Some(file))));
     }
     lines.extend(settings.awaited.iter().map(|awaited| ("output", Finding::note(awaited.clone()))));
-    if let Some(listen) = settings.listen {
-        let options = http::Options { listen, allow: settings.allow.clone(), limits: http::Limits::default() };
-        lines.push((
-            "output",
-            match Server::bind(&options) {
-                Ok(server) => Finding::ok(format!("http://{}/metrics can be served", server.local_addr())),
-                Err(error) => Finding::broken(error.to_string()),
-            },
-        ));
-    }
+    lines.extend(settings.listen.map(|listen| ("output", serving(listen))));
     if rows.is_empty() {
         lines.push(("config", Finding::broken("no collector is enabled, so nothing would be measured")));
     }
@@ -150,6 +145,35 @@ pub fn check(args: &Args) -> Result<bool> {
     }
     print(&text)?;
     Ok(lines.iter().all(|(_, finding)| finding.verdict != Verdict::Broken))
+}
+
+/// Whether pages can be served at an address.
+fn serving(listen: SocketAddr) -> Finding {
+    let options = http::Options { listen, allow: Vec::new(), limits: http::Limits::default() };
+    match Server::bind(&options) {
+        Ok(server) => Finding::ok(format!("http://{}/metrics can be served", server.local_addr())),
+        Err(_) if is_served(listen) => {
+            Finding::ok(format!("http://{listen}/metrics is served by the gatemeter that runs"))
+        }
+        Err(error) => Finding::broken(error.to_string()),
+    }
+}
+
+/// Whether a gatemeter answers at an address.
+fn is_served(mut listen: SocketAddr) -> bool {
+    if listen.ip().is_unspecified() {
+        // `[::]` takes IPv4, too.
+        listen.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    let ask = || {
+        let mut stream = TcpStream::connect_timeout(&listen, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(b"HEAD /healthz HTTP/1.0\r\n\r\n")?;
+        let mut head = [0; 1024];
+        let length = stream.read(&mut head)?;
+        Ok::<_, io::Error>(String::from_utf8_lossy(head.get(..length).unwrap_or_default()).into_owned())
+    };
+    ask().is_ok_and(|head| head.contains("\r\nServer: gatemeter/"))
 }
 
 /// Whether text files can be written at a place.
@@ -187,7 +211,7 @@ pub fn clean(args: &Args) -> Result<()> {
     for path in files {
         match std::fs::remove_file(&path) {
             Ok(()) => removed.push(format!("removed {}", path.display())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => failure = Some(Error::io(format!("remove {}", path.display()), source)),
         }
     }
@@ -224,10 +248,10 @@ pub fn print(text: &str) -> Result<()> {
 
 /// Prints to stdout; false if nobody reads it any more.
 fn print_while_read(text: &str) -> Result<bool> {
-    let mut out = std::io::stdout().lock();
+    let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(source) => Err(Error::io("write to stdout", source)),
     }
 }

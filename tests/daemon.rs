@@ -87,6 +87,19 @@ fn sigterm_and_sigint_stop_it_cleanly_and_leave_the_counters() {
 }
 
 #[test]
+fn a_check_beside_the_daemon_finds_its_port_in_good_hands() {
+    let lab = Lab::builder().hosts(1).build();
+    let daemon = Setup::new(&lab).flags(&["-e"]).start();
+    let check = daemon.setup().run(&["check"]);
+    let line = "output    ok      http://[::]:9999/metrics is served by the gatemeter that runs\n";
+    assert!(check.stdout.contains(line) && !check.stdout.contains("BROKEN"), "{check:?}");
+    drop(daemon);
+    let _other = lab.router.tcp_listener(Ipv4Addr::LOCALHOST, 9999);
+    let check = Setup::new(&lab).flags(&["-e"]).run(&["check"]);
+    assert!(check.stdout.contains("another program has this port"), "{check:?}");
+}
+
+#[test]
 fn a_reload_moves_text_files_listener_and_log_level() {
     let lab = Lab::builder().hosts(1).build();
     let (old, new, parts) = (lab.dir().join("old"), lab.dir().join("new"), lab.dir().join("parts"));
