@@ -3,7 +3,8 @@
 pub mod ping;
 
 use std::cell::RefCell;
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
@@ -119,20 +120,7 @@ pub fn check(args: &Args) -> Result<bool> {
         lines.push(("output", directory(file, settings.textfile_dir.as_ref() == Some(file))));
     }
     lines.extend(settings.awaited.iter().map(|awaited| ("output", Finding::note(awaited.clone()))));
-    if let Some(listen) = settings.listen {
-        let options = http::Options { listen, allow: settings.allow.clone(), limits: http::Limits::default() };
-        lines.push((
-            "output",
-            match Server::bind(&options) {
-                Ok(server) => Finding::ok(format!("http://{}/metrics can be served", server.local_addr())),
-                // Run beside the daemon, as one does who wants to know how it is.
-                Err(_) if http::is_served(listen) => {
-                    Finding::ok(format!("http://{listen}/metrics is served by a gatemeter that runs now"))
-                }
-                Err(error) => Finding::broken(error.to_string()),
-            },
-        ));
-    }
+    lines.extend(settings.listen.map(|listen| ("output", serving(listen))));
     if rows.is_empty() {
         lines.push(("config", Finding::broken("no collector is enabled, so nothing would be measured")));
     }
@@ -156,6 +144,19 @@ pub fn check(args: &Args) -> Result<bool> {
     Ok(lines.iter().all(|(_, finding)| finding.verdict != Verdict::Broken))
 }
 
+/// Whether pages can be served at an address.
+fn serving(listen: SocketAddr) -> Finding {
+    let options = http::Options { listen, allow: Vec::new(), limits: http::Limits::default() };
+    match Server::bind(&options) {
+        Ok(server) => Finding::ok(format!("http://{}/metrics can be served", server.local_addr())),
+        // Run beside the daemon, as one does who wants to know how it is.
+        Err(_) if http::is_served(listen) => {
+            Finding::ok(format!("http://{listen}/metrics is served by a gatemeter that runs now"))
+        }
+        Err(error) => Finding::broken(error.to_string()),
+    }
+}
+
 /// Whether text files can be written at a place.
 fn directory(path: &Path, is_dir: bool) -> Finding {
     let dir = if is_dir { Some(path) } else { path.parent().filter(|dir| !dir.as_os_str().is_empty()) };
@@ -166,7 +167,7 @@ fn directory(path: &Path, is_dir: bool) -> Finding {
         }
         Ok(()) => Finding::ok(format!("{} can be written", path.display())),
         Err(source) => {
-            let cure = if source.kind() == std::io::ErrorKind::StorageFull { "make room there" } else { "create it" };
+            let cure = if source.kind() == io::ErrorKind::StorageFull { "make room there" } else { "create it" };
             Finding::broken(format!(
                 "cannot write to {}: {source}; {cure}, or choose another place with --textfile or --textfile-dir",
                 dir.display()
@@ -194,7 +195,7 @@ pub fn clean(args: &Args) -> Result<()> {
     for path in files {
         match std::fs::remove_file(&path) {
             Ok(()) => removed.push(format!("removed {}", path.display())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => failure = Some(Error::io(format!("remove {}", path.display()), source)),
         }
     }
@@ -231,10 +232,10 @@ pub fn print(text: &str) -> Result<()> {
 
 /// Prints to stdout; false if nobody reads it any more.
 fn print_while_read(text: &str) -> Result<bool> {
-    let mut out = std::io::stdout().lock();
+    let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(source) => Err(Error::io("write to stdout", source)),
     }
 }

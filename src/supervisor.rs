@@ -186,9 +186,9 @@ impl Task {
     /// Builds and opens the collector, then collects whenever due. A collection that fails is reported and the next
     /// one is tried when due; a hang, a panic, or a failure in between ends this life.
     async fn live(&mut self, config: &mut Rc<Config>, reloads: &Receiver<Rc<Config>>) -> End {
-        let mut collector = match (self.row.build)(config) {
-            Ok(collector) => collector,
-            Err(error) => return End::Failed(error),
+        let mut collector = match guard("start", SHORTEST_DEADLINE, || async { (self.row.build)(config) }).await {
+            Ok(Ok(collector)) => collector,
+            Ok(Err(error)) | Err(error) => return End::Failed(error),
         };
         self.interval = collector.interval();
         match guard("open", SHORTEST_DEADLINE, || collector.open()).await {
@@ -224,13 +224,14 @@ impl Task {
                 }
                 Wake::Reload(new) => {
                     *config = new;
-                    match collector.reconfigure(config) {
-                        Ok(Reload::Done) => {}
-                        Ok(Reload::Rebuild) => {
+                    let taken = async { collector.reconfigure(config) };
+                    match guard("take over new settings", SHORTEST_DEADLINE, || taken).await {
+                        Ok(Ok(Reload::Done)) => {}
+                        Ok(Ok(Reload::Rebuild)) => {
                             close(collector.as_mut()).await;
                             return End::Rebuild;
                         }
-                        Err(error) => return End::Failed(error),
+                        Ok(Err(error)) | Err(error) => return End::Failed(error),
                     }
                     self.interval = collector.interval();
                     due = Instant::now();

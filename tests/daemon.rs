@@ -87,6 +87,43 @@ fn sigterm_and_sigint_stop_it_cleanly_and_leave_the_counters() {
 }
 
 #[test]
+fn http_that_was_lost_in_a_reload_comes_back_with_the_next() {
+    let lab = Lab::builder().hosts(0).build();
+    let address = |change: &str| lab.router.must(&["ip", "address", change, "192.0.2.77/32", "dev", "lo"]);
+    let status = || {
+        let at = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 77), 9999));
+        http::get(&lab.router, at, "/healthz", &[]).map(|response| response.status)
+    };
+    let listen = |addr: &str| format!("config gatemeter 'main'\n\toption http 1\n\toption listen '{addr}:9999'\n");
+    address("add");
+    let setup = Setup::new(&lab).uci("gatemeter", &listen("192.0.2.77")).flags(&["--collectors", "freebox"]);
+    let daemon = setup.start_unready();
+    assert!(process::poll(PATIENCE, || (status() == Ok(200)).then_some(())).is_some(), "{}", daemon.stderr());
+    // Neither where it shall be served nor where it was.
+    address("del");
+    setup.write_uci("gatemeter", &listen("192.0.2.78"));
+    daemon.signal(libc::SIGHUP);
+    wait_for_lines(&daemon, "configuration read again", 1);
+    address("add");
+    setup.write_uci("gatemeter", &listen("192.0.2.77"));
+    daemon.signal(libc::SIGHUP);
+    assert!(process::poll(PATIENCE, || (status() == Ok(200)).then_some(())).is_some(), "{}", daemon.stderr());
+}
+
+#[test]
+fn a_check_beside_the_daemon_finds_its_port_in_good_hands() {
+    let lab = Lab::builder().hosts(1).build();
+    let daemon = Setup::new(&lab).flags(&["-e"]).start();
+    let check = daemon.setup().run(&["check"]);
+    let line = "output    ok      http://[::]:9999/metrics is served by a gatemeter that runs now\n";
+    assert!(check.stdout.contains(line) && !check.stdout.contains("BROKEN"), "{check:?}");
+    drop(daemon);
+    let _other = lab.router.tcp_listener(Ipv4Addr::LOCALHOST, 9999);
+    let check = Setup::new(&lab).flags(&["-e"]).run(&["check"]);
+    assert!(check.stdout.contains("another program has this port"), "{check:?}");
+}
+
+#[test]
 fn a_reload_moves_text_files_listener_and_log_level() {
     let lab = Lab::builder().hosts(1).build();
     let (old, new, parts) = (lab.dir().join("old"), lab.dir().join("new"), lab.dir().join("parts"));

@@ -303,7 +303,8 @@ impl<'a> Daemon<'a> {
     /// reload.
     async fn move_http(&mut self, old: &Settings) {
         let new = &self.plan.settings;
-        if (old.listen, &old.allow) == (new.listen, &new.allow) {
+        let is_served = self.http.is_some() == new.listen.is_some();
+        if is_served && (old.listen, &old.allow) == (new.listen, &new.allow) {
             return;
         }
         // The old server gives up its address first if the new one may need it.
@@ -317,14 +318,14 @@ impl<'a> Daemon<'a> {
                 self.start_http(server);
             }
             Err(error) => {
-                log::error!(target: DAEMON, "{error}; HTTP stays as it was");
                 self.plan.settings.listen = old.listen;
                 self.plan.settings.allow.clone_from(&old.allow);
-                if clash {
-                    match bind(&self.plan.settings) {
-                        Ok(server) => self.start_http(server),
-                        Err(error) => log::error!(target: DAEMON, "{error}"),
-                    }
+                if clash && let Ok(server) = bind(&self.plan.settings) {
+                    self.start_http(server);
+                }
+                match self.http {
+                    Some(_) => log::error!(target: DAEMON, "{error}; HTTP stays as it was"),
+                    None => log::error!(target: DAEMON, "{error}; nothing is served until the next reload"),
                 }
             }
         }

@@ -268,6 +268,11 @@ impl Page {
         LabelSet { first, len: values.len() as u16 }
     }
 
+    /// Stored label values as they will be written, cut to size.
+    pub fn values(&self, labels: LabelSet) -> impl Iterator<Item = &str> {
+        (labels.first..).take(labels.len as usize).map(|index| self.label(index))
+    }
+
     /// Begins a family; the samples that follow belong to it. A family without samples is still announced.
     pub fn family(&mut self, desc: &'static Desc) {
         debug_assert!(self.families.iter().all(|family| family.desc.name != desc.name), "{} begun twice", desc.name);
@@ -406,8 +411,7 @@ pub struct SampleView<'a> {
 impl<'a> SampleView<'a> {
     /// Label names with their values, in output order.
     pub fn labels(&self) -> impl Iterator<Item = (&'static str, &'a str)> {
-        let page = self.page;
-        self.names.iter().copied().zip((self.labels.first..).take(self.labels.len as usize).map(|i| page.label(i)))
+        self.names.iter().copied().zip(self.page.values(self.labels))
     }
 }
 

@@ -21,6 +21,7 @@ thread_local! {
     static COLLECTIONS: Cell<u32> = const { Cell::new(0) };
     static BUILDS: Cell<u32> = const { Cell::new(0) };
     static FAREWELLS: Cell<u32> = const { Cell::new(0) };
+    static BREAKS_BY_SETTINGS: Cell<bool> = const { Cell::new(false) };
 }
 
 struct Fake;
@@ -50,6 +51,7 @@ impl Collector for Fake {
     }
 
     fn reconfigure(&mut self, _: &Config) -> Result<Reload> {
+        assert!(!BREAKS_BY_SETTINGS.get(), "index out of range");
         Ok(Reload::Rebuild)
     }
 }
@@ -135,6 +137,27 @@ fn a_panic_is_contained_told_and_followed_by_a_new_collector() {
     BUILDS.set(0);
     let outcome = supervise(behaviour, |outcome| outcome.status.up.get());
     assert_eq!((BUILDS.get(), outcome.status.errors.get()), (2, 1));
+}
+
+#[test]
+fn a_panic_over_new_settings_is_contained_too() {
+    BREAKS_BY_SETTINGS.set(true);
+    let (tell, told) = smol::channel::bounded(1);
+    let changed = Box::new(move || _ = tell.try_send(()));
+    let shared = Rc::new(Shared { store: Store::new(["fake"]), changed, desk: RefCell::default() });
+    let (status, config) = (Status::new("fake"), Rc::new(Config::load(&Args::default(), &SPECS).unwrap()));
+    let (reload, reloads) = smol::channel::bounded(1);
+    let run = run(&ROW, config.clone(), reloads, status.clone(), shared);
+    let watch = async {
+        told.recv().await.unwrap();
+        reload.send(config).await.unwrap();
+        while status.errors.get() == 0 {
+            told.recv().await.unwrap();
+        }
+    };
+    smol::block_on(run.or(watch));
+    let trouble = status.trouble.borrow().clone().unwrap();
+    assert!(trouble.starts_with("cannot take over new settings: the program has a fault: index out of"), "{trouble}");
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub fn realtime_ns() -> u64 {
     realtime().as_nanos() as u64
 }
 
-/// Time since 1970-01-01 UTC; none if the clock stands before that.
+/// Time since 1970-01-01 UTC; zero if the clock stands before that.
 ///
 /// The standard library panics on 32-bit machines with musl once the clock stands behind January 2038, be it wrongly, for
 /// the C library it asks has no room for the time there. The kernel has, from Linux 5.1 on.

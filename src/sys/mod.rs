@@ -20,6 +20,7 @@
 //! | `socket` | `socket`, `setsockopt`, `bind` | std opens TCP and UDP only, and has few options |
 //! | `tcp` | `listen` | std cannot set options between socket() and bind() |
 //! | `timerfd` | defines `timerfd_*` on MIPS | async-io's timers never fire there otherwise |
+//! | `timestamps` | `setsockopt` | std has no time stamps of packets |
 #![allow(unsafe_code)]
 
 pub mod alarm;
@@ -38,7 +39,6 @@ pub mod packet;
 pub mod raw;
 pub mod signals;
 pub mod socket;
-// Not beside shared libraries, and not beside the C of libuci: those would find ours.
 pub mod tcp;
 mod timerfd;
 pub mod timestamps;

@@ -132,6 +132,24 @@ fn two_things_with_one_name_do_not_spoil_the_page() {
 }
 
 #[test]
+fn names_that_are_the_same_once_they_are_cut_do_not_spoil_the_page() {
+    let home = Home::new(Model::Dsl);
+    let [one, other] = ["a", "b"].map(|end| &*("x".repeat(300) + end).leak());
+    let twins = format!(
+        "{{\"success\":true,\"result\":[{{\"id\":1,\"name\":\"{one}\",\"link\":\"up\"}},{{\"id\":1,\"name\":\"{other}\",\"link\":\"down\"}}]}}"
+    );
+    home.freebox.fault("switch/status", Fault::Body(200, twins));
+    home.freebox.right(one, true);
+    home.freebox.right(other, false);
+    let output = home.setup("switch").run(&["once"]);
+    let metrics = crate::harness::exposition::parse(printed(&output)).unwrap();
+    let ports: Vec<f64> =
+        metrics.iter().filter(|(series, _)| series.starts_with("freebox_switch_port_up")).map(|(_, up)| *up).collect();
+    assert_eq!(ports, [1.0]);
+    assert_eq!(metrics.keys().filter(|series| series.starts_with("freebox_permission{right=\"xxx")).count(), 1);
+}
+
+#[test]
 fn what_a_box_does_not_have_is_asked_for_once() {
     let home = Home::new(Model::Dsl);
     let daemon = home.setup("lte vm").flags(&["-e"]).start();

@@ -52,6 +52,7 @@ fn a_bad_request_is_told_why_and_changes_nothing() {
         ("target=198.18.0.9&ip_version=5".into(), vec![], "ip_version '5': expected 4, 6 or all".into()),
         ("target=".into(), vec![], "target '' is not a host name: it is empty".into()),
         ("target=198.18.0.300".into(), vec![], "target '198.18.0.300' is neither an address nor a host name".into()),
+        ("target=localhost".into(), vec![], "target localhost has no address that is probed: 127.0.0.1, ::1".into()),
         ("target=fe80::1%25eth0".into(), vec![], "target 'fe80::1%eth0' is neither an address nor a host name".into()),
         (
             "target=198.18.0.9&target=a%20b".into(),

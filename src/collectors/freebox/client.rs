@@ -22,6 +22,8 @@ const PAUSE: Duration = Duration::from_secs(300);
 const SHORT_PAUSE: Duration = Duration::from_secs(15);
 /// Most rights that are told.
 const MAX_RIGHTS: usize = 32;
+/// Longest name of a right, in characters.
+const MAX_RIGHT: usize = 32;
 
 /// Codes of the box that are told by name; a box could send any text.
 static CODES: [&str; 16] = [
@@ -323,7 +325,8 @@ impl Client {
         }
         let told = root.at("error_code").and_then(Node::text).unwrap_or_default();
         let code = CODES.iter().find(|code| **code == told).copied().unwrap_or("other");
-        let right = root.at("missing_right").and_then(Node::text).map(|right| right.chars().take(32).collect());
+        let right = root.at("missing_right").and_then(Node::text);
+        let right = right.map(|right| right.chars().take(MAX_RIGHT).collect());
         Err(Fault::Refused(Refusal { code, status, right }))
     }
 
@@ -370,10 +373,14 @@ impl Client {
         self.session = Some(Secret::new(token));
         self.logins += 1;
         let rights = result.and_then(|result| result.at("permissions")).into_iter().flat_map(|rights| rights.members());
-        self.rights = rights
-            .take(MAX_RIGHTS)
-            .filter_map(|(right, granted)| Some((right.into_owned(), granted.truth()?)))
-            .collect();
+        self.rights.clear();
+        for (right, granted) in rights.take(MAX_RIGHTS) {
+            let name: String = right.chars().take(MAX_RIGHT).collect();
+            // Each is a label value, so none may stand there twice.
+            if let (Some(granted), false) = (granted.truth(), self.rights.iter().any(|(known, _)| *known == name)) {
+                self.rights.push((name, granted));
+            }
+        }
         log::debug!(target: super::NAME, "logged in to {}", self.settings.endpoint.host);
         Ok(())
     }

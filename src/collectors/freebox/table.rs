@@ -329,7 +329,9 @@ pub fn write_families(page: &mut Page, families: &'static [Family], records: &[R
                     *text = record.find(expression).map_or(Cow::Borrowed(""), |found| found.text());
                 }
                 let texts = texts.get(..figure.labels.len()).unwrap_or_default();
-                let hash = hash(texts);
+                let labels = page.labels(&displays::<MAX_LABELS>(texts)[..texts.len()]);
+                // Of the values as they are stored: two that differ behind what is kept of them are the same label.
+                let hash = hash(page.values(labels));
                 if seen.contains(&hash) {
                     continue;
                 }
@@ -337,7 +339,6 @@ pub fn write_families(page: &mut Page, families: &'static [Family], records: &[R
                     page.family(&family.desc);
                 }
                 seen.push(hash);
-                let labels = page.labels(&displays::<MAX_LABELS>(texts)[..texts.len()]);
                 page.sample(labels, value);
             }
         }
@@ -383,7 +384,7 @@ fn displays<'a, const N: usize>(texts: &'a [Cow<'a, str>]) -> [&'a dyn Display; 
 }
 
 /// FNV-1a, with the texts kept apart.
-fn hash(texts: &[Cow<'_, str>]) -> u64 {
+fn hash<'a>(texts: impl Iterator<Item = &'a str>) -> u64 {
     let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
     for text in texts {
         hasher.write(text.as_bytes());

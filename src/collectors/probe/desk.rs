@@ -268,8 +268,8 @@ impl State {
             // Without a default route there is nobody to probe, and nothing wrong with that.
             Host::Name(host) if gateway::is_meant(host) => false,
             Host::Name(host) => {
-                let families = self.settings.families(families);
-                self.lookup.get(host, families).is_none_or(|known| known.addrs.is_empty())
+                let known = self.lookup.get(host, self.settings.families(families));
+                known.is_none_or(|known| usable(&known.addrs, &self.settings).next().is_none())
             }
         };
         self.settings.targets.iter().filter(|wanted| is_unresolved(&wanted.host, wanted.families)).count()
@@ -325,7 +325,13 @@ impl State {
                             trouble = Some(format!("target {name} does not resolve: {why}"));
                         }
                         Some(known) => {
-                            addresses.extend(usable(&known.addrs, &self.settings).map(|ip| (ip, Some(name))))
+                            let before = addresses.len();
+                            addresses.extend(usable(&known.addrs, &self.settings).map(|ip| (ip, Some(name))));
+                            if addresses.len() == before {
+                                let addrs: Vec<String> = known.addrs.iter().map(ToString::to_string).collect();
+                                let addrs = addrs.join(", ");
+                                trouble = Some(format!("target {name} has no address that is probed: {addrs}"));
+                            }
                         }
                     }
                 }
