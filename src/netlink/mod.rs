@@ -122,6 +122,11 @@ fn known(buf: &[u8]) -> impl Iterator<Item = Attribute<'_>> {
     attributes(buf).map_while(Result::ok)
 }
 
+/// What follows the fixed part of a message's body: its attributes.
+fn tail<'a>(body: &'a [u8], fixed: usize, what: &'static str) -> Result<&'a [u8], Malformed> {
+    slice(body, fixed, body.len().saturating_sub(fixed), what)
+}
+
 /// A name in an attribute, which ends at its first NUL.
 fn text(value: &[u8]) -> String {
     let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());

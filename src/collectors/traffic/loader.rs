@@ -6,9 +6,9 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use super::ROW;
 use super::codec::layout::*;
 use super::codec::{self, Counters, EncodedRules, HostKey, Rules};
 use super::configuration::Configuration;
@@ -17,6 +17,7 @@ use super::pins::Pins;
 use super::programs::{Programs, possible_cpus};
 use super::refusal;
 use super::tables::Tables;
+use crate::collectors::single::Single;
 use crate::error::{Error, Result};
 use crate::sorted::Sorted;
 use crate::sys::bpf::{self, Map};
@@ -71,7 +72,7 @@ pub struct Accounting {
     configuration: Configuration,
     attached: Sorted<u32, Attached>,
     /// One daemon per network namespace: ends with the process, whatever happens to it.
-    _single: UnixListener,
+    _single: Single,
     /// Last, because it holds the lock.
     pins: Option<Pins>,
 }
@@ -404,21 +405,9 @@ pub fn is_running() -> bool {
     single("").is_err()
 }
 
-/// Refuses a second accounting process in this network namespace: it would count everything again, or take the
-/// filters away.
-fn single(tried: &str) -> Result<UnixListener> {
-    use std::os::linux::net::SocketAddrExt as _;
-    use std::os::unix::net::SocketAddr;
-    SocketAddr::from_abstract_name("gatemeter/traffic").and_then(|name| UnixListener::bind_addr(&name)).map_err(
-        |error| {
-            if error.kind() == io::ErrorKind::AddrInUse {
-                Error::failed(tried, "another gatemeter is accounting in this network namespace")
-                    .remedy("stop that one first")
-            } else {
-                Error::io(tried, error)
-            }
-        },
-    )
+/// Refuses a second accounting process in this network namespace.
+fn single(tried: &str) -> Result<Single> {
+    Single::claim(ROW.name, tried, "is accounting")
 }
 
 fn encode(ifindex: u32, rules: &Rules, tried: &str) -> Result<EncodedRules> {

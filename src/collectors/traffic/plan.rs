@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use super::codec::Rules;
 use super::settings::{Settings, Subnet6};
 use crate::lan::Interfaces;
-use crate::net::Cidr;
+use crate::net::{Cidr, outermost};
 use crate::netlink::route::Link;
 
 /// What to attach where.
@@ -190,16 +190,7 @@ fn local(settings: &Settings, interfaces: &Interfaces, chosen: &[(&Link, Vec<Cid
         let bits = if address.addr.is_ipv4() { 32 } else { 128 };
         Cidr::new(address.addr, bits).ok()
     });
-    let mut prefixes: Vec<Cidr> = given.chain(on_lan).chain(own).collect();
-    // Shortest first, so that what a prefix covers comes after it and can be left out.
-    prefixes.sort_by_key(|prefix| (prefix.prefix_len(), prefix.addr()));
-    let mut kept: Vec<Cidr> = Vec::new();
-    for prefix in prefixes {
-        if !kept.iter().any(|wider| wider.contains(prefix.addr())) {
-            kept.push(prefix);
-        }
-    }
-    kept
+    outermost(given.chain(on_lan).chain(own))
 }
 
 type Prefixes<A> = Vec<(A, u8)>;
