@@ -108,7 +108,8 @@ fn choose<'a>(
         chosen = interfaces.find_lan();
         if !prefixes6.is_empty() {
             for (_, prefixes) in &mut chosen {
-                prefixes.clone_from(&prefixes6);
+                prefixes.retain(|found| found.addr().is_ipv4());
+                prefixes.extend_from_slice(&prefixes6);
             }
         }
         return chosen;
@@ -262,6 +263,12 @@ mod tests {
         assert!(rules.local4.contains(&("203.0.113.2".parse().unwrap(), 32)));
         assert!(rules.local6.contains(&("2001:db8:1::".parse().unwrap(), 64)));
         assert!(!rules.local6.contains(&("2001:db8:1::1".parse().unwrap(), 128)), "covered by its prefix");
+    }
+
+    #[test]
+    fn ipv6_prefixes_alone_leave_ipv4_to_be_found() {
+        let plan = Plan::make(&settings(&["subnet6=2001:db8:1::/48"]), &router(vec![]));
+        assert_eq!(shown(&plan), ["br-lan 192.168.1.0/24 2001:db8:1::/48"]);
     }
 
     #[test]
