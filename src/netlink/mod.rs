@@ -1,6 +1,6 @@
 //! Netlink messages: framing and attributes, and below them one module for each subsystem.
 //!
-//! Everything here but [`transport`], [`socket`] and the requests of [`tc`] is bytes to values and back, with every length checked.
+//! Everything here but [`transport`], [`rtnetlink`] and the requests of [`tc`] is bytes to values and back, with every length checked.
 //! Headers are in the byte order of this machine, and so are the numbers of rtnetlink; those of nf_tables and conntrack
 //! are in network order, as addresses are everywhere. Sources: netlink(7), rtnetlink(7), linux/netlink.h,
 //! linux/rtnetlink.h, linux/netfilter/nfnetlink.h.
@@ -10,7 +10,7 @@ pub mod conntrack;
 pub mod neighbour;
 pub mod nftables;
 pub mod route;
-pub mod socket;
+pub mod rtnetlink;
 pub mod tc;
 pub mod transport;
 
