@@ -94,7 +94,7 @@ impl Interfaces {
 
     /// Where the default route of an IP version leads, of several the one with the least metric; through one interface
     /// only, if one is given.
-    pub fn way_out(&self, ipv6: bool, through: Option<u32>) -> Option<Hop> {
+    pub fn next_hop(&self, ipv6: bool, through: Option<u32>) -> Option<Hop> {
         let is_it = |hop: &&Hop| through.is_none_or(|ifindex| hop.ifindex == ifindex);
         let ways = self.default_routes.iter().filter(|route| route.ipv6 == ipv6);
         let ways = ways.filter_map(|route| Some((route.metric, route.hops.iter().find(is_it)?)));

@@ -65,6 +65,19 @@ impl Cidr {
     }
 }
 
+/// The prefixes that lie in no other one, each once: the shortest first, those of one length by address.
+pub fn outermost(prefixes: impl IntoIterator<Item = Cidr>) -> Vec<Cidr> {
+    let mut prefixes: Vec<Cidr> = prefixes.into_iter().collect();
+    prefixes.sort_by_key(|prefix| (prefix.len, prefix.addr));
+    let mut kept: Vec<Cidr> = Vec::new();
+    for prefix in prefixes {
+        if !kept.iter().any(|outer| outer.contains(prefix.addr)) {
+            kept.push(prefix);
+        }
+    }
+    kept
+}
+
 impl FromStr for Cidr {
     type Err = String;
 
@@ -154,6 +167,14 @@ mod tests {
     fn an_ipv4_address_inside_ipv6_counts_as_ipv4() {
         assert!(cidr("192.0.2.0/24").contains(addr("::ffff:192.0.2.9")));
         assert!(!cidr("::/0").contains(addr("::ffff:192.0.2.9")));
+    }
+
+    #[test]
+    fn of_prefixes_inside_each_other_the_outer_one_is_kept() {
+        let of =
+            |all: &[&str]| outermost(all.iter().map(|text| cidr(text))).iter().map(Cidr::to_string).collect::<Vec<_>>();
+        assert_eq!(of(&["10.1.0.0/16", "10.0.0.0/8", "10.0.0.0/8", "fd00::/64"]), ["10.0.0.0/8", "fd00::/64"]);
+        assert_eq!(of(&["10.2.0.0/16", "10.1.0.0/16", "::/0"]), ["::/0", "10.1.0.0/16", "10.2.0.0/16"]);
     }
 
     #[test]

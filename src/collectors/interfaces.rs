@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::lan::Interfaces;
-use crate::netlink::socket::{Subject, list};
+use crate::netlink::rtnetlink::{Subject, list};
 
 /// All interfaces, addresses and default routes there are now. Whoever follows their changes subscribes first.
 pub async fn now() -> Result<Interfaces> {

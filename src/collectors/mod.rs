@@ -8,6 +8,7 @@ pub mod freebox;
 pub mod homeplug;
 mod interfaces;
 pub mod probe;
+mod single;
 pub mod traffic;
 
 use std::future::Future;

@@ -6,8 +6,8 @@
 
 use std::net::IpAddr;
 
-use super::{Message, known};
-use crate::bytes::{be16, be32, slice, take};
+use super::{Message, known, tail};
+use crate::bytes::{be16, be32, take};
 use crate::error::Malformed;
 
 /// The multicast groups of entries that are new, changed and gone, as a bit mask with group 1 as the lowest bit.
@@ -215,7 +215,7 @@ pub fn decode_stats(message: &Message<'_>) -> Result<Option<Stats>, Malformed> {
         return Ok(None);
     }
     let mut stats = Stats::default();
-    for attribute in known(tail(message.body)?) {
+    for attribute in known(tail(message.body, NFGENMSG.len(), "conntrack attributes")?) {
         match attribute.kind {
             CTA_STATS_GLOBAL_ENTRIES => stats.entries = be32(attribute.value, 0, "number of flows")?,
             CTA_STATS_GLOBAL_MAX_ENTRIES => stats.max = be32(attribute.value, 0, "most flows")?,
@@ -225,15 +225,11 @@ pub fn decode_stats(message: &Message<'_>) -> Result<Option<Stats>, Malformed> {
     Ok(Some(stats))
 }
 
-fn tail(body: &[u8]) -> Result<&[u8], Malformed> {
-    slice(body, NFGENMSG.len(), body.len().saturating_sub(NFGENMSG.len()), "conntrack header")
-}
-
 fn entry(body: &[u8]) -> Result<Option<Entry>, Malformed> {
     let (mut original, mut reply) = (None, None);
     let (mut id, mut zone, mut status, mut tcp) = (0, 0, 0, None);
     let (mut sent, mut answered) = (None, None);
-    for attribute in known(tail(body)?) {
+    for attribute in known(tail(body, NFGENMSG.len(), "conntrack attributes")?) {
         let value = attribute.value;
         match attribute.kind {
             CTA_TUPLE_ORIG => {

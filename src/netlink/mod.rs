@@ -1,6 +1,6 @@
 //! Netlink messages: framing and attributes, and below them one module for each subsystem.
 //!
-//! Everything here but [`transport`], [`socket`] and the requests of [`tc`] is bytes to values and back, with every length checked.
+//! Everything here but [`transport`], [`rtnetlink`] and the requests of [`tc`] is bytes to values and back, with every length checked.
 //! Headers are in the byte order of this machine, and so are the numbers of rtnetlink; those of nf_tables and conntrack
 //! are in network order, as addresses are everywhere. Sources: netlink(7), rtnetlink(7), linux/netlink.h,
 //! linux/rtnetlink.h, linux/netfilter/nfnetlink.h.
@@ -10,7 +10,7 @@ pub mod conntrack;
 pub mod neighbour;
 pub mod nftables;
 pub mod route;
-pub mod socket;
+pub mod rtnetlink;
 pub mod tc;
 pub mod transport;
 
@@ -120,6 +120,11 @@ fn attribute(buf: &[u8]) -> Result<(Attribute<'_>, usize), Malformed> {
 /// an empty last one in the wrong byte order: neither shall cost us the ones we know.
 fn known(buf: &[u8]) -> impl Iterator<Item = Attribute<'_>> {
     attributes(buf).map_while(Result::ok)
+}
+
+/// What follows the fixed part of a message's body: its attributes.
+fn tail<'a>(body: &'a [u8], fixed: usize, what: &'static str) -> Result<&'a [u8], Malformed> {
+    slice(body, fixed, body.len().saturating_sub(fixed), what)
 }
 
 /// A name in an attribute, which ends at its first NUL.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::build::Datagram;
 use super::route::ip;
-use super::{Message, known};
-use crate::bytes::{ne16, ne32, slice, take};
+use super::{Message, known, tail};
+use crate::bytes::{ne16, ne32, take};
 use crate::error::Malformed;
 
 /// Multicast group that tells of changes in the neighbour table.
@@ -107,7 +107,7 @@ pub fn decode(message: &Message<'_>) -> Result<Option<Event>, Malformed> {
     let ifindex = ne32(body, 4, "neighbour interface")?;
     let state = State::of(ne16(body, 8, "neighbour state")?);
     let (mut addr, mut mac, mut confirmed) = (None, None, None);
-    for attribute in known(slice(body, NDMSG_BYTES, body.len().saturating_sub(NDMSG_BYTES), "neighbour attributes")?) {
+    for attribute in known(tail(body, NDMSG_BYTES, "neighbour attributes")?) {
         match attribute.kind {
             NDA_DST => addr = ip(family, attribute.value)?,
             NDA_LLADDR => mac = attribute.value.try_into().ok(),

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::build::Datagram;
-use super::{Message, attributes, known, text};
-use crate::bytes::{ne16, ne32, slice, take};
+use super::{Message, attributes, known, tail, text};
+use crate::bytes::{ne16, ne32, take};
 use crate::error::Malformed;
 
 /// Multicast groups that tell of every change this module decodes.
@@ -146,7 +146,7 @@ pub fn path(message: &Message<'_>) -> Result<Option<Path>, Malformed> {
         return Ok(None);
     }
     let mut path = Path::default();
-    for attribute in known(tail(message.body, RTMSG_BYTES)?) {
+    for attribute in known(tail(message.body, RTMSG_BYTES, "route attributes")?) {
         match attribute.kind {
             libc::RTA_OIF => path.ifindex = ne32(attribute.value, 0, "RTA_OIF")?,
             libc::RTA_PREFSRC => path.source = ip(family, attribute.value)?,
@@ -192,7 +192,7 @@ fn link(body: &[u8]) -> Result<Option<Link>, Malformed> {
         parent: None,
         vlan: None,
     };
-    for attribute in known(tail(body, IFINFO_BYTES)?) {
+    for attribute in known(tail(body, IFINFO_BYTES, "link attributes")?) {
         match attribute.kind {
             libc::IFLA_IFNAME => link.name = text(attribute.value),
             libc::IFLA_MASTER => link.master = Some(ne32(attribute.value, 0, "IFLA_MASTER")?),
@@ -234,7 +234,7 @@ fn address(body: &[u8]) -> Result<Option<Address>, Malformed> {
     let [family, prefix_len] = take(body, 0, "address family")?;
     let ifindex = ne32(body, 4, "address interface")?;
     let (mut local, mut other) = (None, None);
-    for attribute in known(tail(body, IFADDR_BYTES)?) {
+    for attribute in known(tail(body, IFADDR_BYTES, "address attributes")?) {
         match attribute.kind {
             libc::IFA_LOCAL => local = ip(family, attribute.value)?,
             libc::IFA_ADDRESS => other = ip(family, attribute.value)?,
@@ -254,7 +254,7 @@ fn default_route(body: &[u8]) -> Result<Option<DefaultRoute>, Malformed> {
         return Ok(None);
     }
     let mut single = Hop::default();
-    for attribute in known(tail(body, RTMSG_BYTES)?) {
+    for attribute in known(tail(body, RTMSG_BYTES, "route attributes")?) {
         match attribute.kind {
             libc::RTA_OIF => single.ifindex = ne32(attribute.value, 0, "RTA_OIF")?,
             libc::RTA_GATEWAY => single.gateway = ip(family, attribute.value)?,
@@ -286,10 +286,6 @@ fn next_hops(family: u8, mut buf: &[u8], hops: &mut Vec<Hop>) -> Result<(), Malf
         buf = buf.get(super::align(length)..).unwrap_or(&[]);
     }
     Ok(())
-}
-
-fn tail(body: &[u8], fixed: usize) -> Result<&[u8], Malformed> {
-    slice(body, fixed, body.len().saturating_sub(fixed), "message attributes")
 }
 
 /// The address in an attribute; nothing for a family without IP addresses.

@@ -6,8 +6,8 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use super::build::Datagram;
 use super::transport::Requests;
-use super::{known, request, text};
-use crate::bytes::{ne32, slice};
+use super::{known, request, tail, text};
+use crate::bytes::ne32;
 use crate::error::Malformed;
 
 /// Parent of the filters that see packets coming in (TC_H_CLSACT, TC_H_MIN_INGRESS).
@@ -129,8 +129,7 @@ fn filter(body: &[u8]) -> Result<Filter, Malformed> {
     let handle = ne32(body, 8, "filter handle")?;
     let info = ne32(body, 16, "filter priority")?;
     let mut filter = Filter { priority: (info >> 16) as u16, handle, kind: String::new(), name: String::new() };
-    let tail = slice(body, TCMSG_BYTES, body.len().saturating_sub(TCMSG_BYTES), "filter attributes")?;
-    for attribute in known(tail) {
+    for attribute in known(tail(body, TCMSG_BYTES, "filter attributes")?) {
         match attribute.kind {
             TCA_KIND => filter.kind = text(attribute.value),
             TCA_OPTIONS => {

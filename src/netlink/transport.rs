@@ -29,7 +29,7 @@ pub struct Requests {
     socket: OwnedFd,
     buf: Vec<u8>,
     sequence: u32,
-    /// A dump was begun and not read to its end: the socket would refuse the next one.
+    /// A dump was begun and not read to its end: the socket would refuse the next one, and mix it into other answers.
     unfinished: bool,
 }
 
@@ -70,11 +70,8 @@ impl Requests {
         request: impl FnOnce(u32) -> Vec<u8>,
         mut each: impl FnMut(&Message<'_>) -> Result<(), Malformed>,
     ) -> io::Result<bool> {
-        if std::mem::take(&mut self.unfinished) {
-            self.socket = open(self.protocol)?;
-        }
         let sequence = self.next_sequence();
-        sys::send(&self.socket, &request(sequence))?;
+        self.send(&request(sequence))?;
         self.unfinished = true;
         let mut whole = true;
         loop {
@@ -159,7 +156,7 @@ impl Requests {
 
     /// Sends, and reads all that the kernel has to say to it, which is there once sending returns.
     fn ask(&mut self, datagram: &[u8], mut each: impl FnMut(&Message<'_>) -> Result<(), Malformed>) -> io::Result<()> {
-        sys::send(&self.socket, datagram)?;
+        self.send(datagram)?;
         loop {
             let got = match sys::receive(&self.socket, &mut self.buf) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -170,6 +167,14 @@ impl Requests {
                 each(&message.map_err(malformed)?).map_err(malformed)?;
             }
         }
+    }
+
+    /// Sends, on a new socket if the old one has the rest of a dump to say, which would be taken for the answer.
+    fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
+        if std::mem::take(&mut self.unfinished) {
+            self.socket = open(self.protocol)?;
+        }
+        sys::send(&self.socket, datagram)
     }
 }
 
@@ -311,6 +316,22 @@ mod tests {
             assert_eq!(error.kind(), io::ErrorKind::InvalidData);
             assert!(requests.dump(links, |_| Ok(())).await.unwrap());
         });
+    }
+
+    #[test]
+    fn what_is_left_of_a_dump_that_was_given_up_answers_no_question() {
+        let mut requests = Requests::open(libc::NETLINK_ROUTE).unwrap();
+        let given_up = |_: &Message<'_>| Err(Malformed::Value { what: "test", offset: 0 });
+        smol::block_on(requests.dump(links, given_up)).unwrap_err();
+        let mut loopback = [0; 16];
+        loopback[4..8].copy_from_slice(&1u32.to_ne_bytes());
+        let mut kinds = Vec::new();
+        let each = |message: &Message<'_>| {
+            kinds.push(message.kind);
+            Ok(())
+        };
+        requests.get(&request(libc::RTM_GETLINK, libc::NLM_F_REQUEST as u16, 9, &loopback), each).unwrap();
+        assert_eq!(kinds, [libc::RTM_NEWLINK]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Every client of the LAN: its bytes, rates, connections, presence and names, read over netlink.
 //!
 //! A client is an address. Each source is followed or read by a module of its own, and all of them meet in the
-//! [`roster`]: [`accounting`] has the bytes, [`flows`] the connections, [`presence`] the neighbours. [`subnets`] decides
+//! [`roster`]: [`accounting`] has the bytes, [`flows`] the connections, [`neighbours`] who is there. [`subnets`] decides
 //! whose addresses are clients' at all.
 
 pub mod accounting;
@@ -9,8 +9,8 @@ mod connections;
 mod doctor;
 pub mod flows;
 mod metrics;
+pub mod neighbours;
 mod observer;
-pub mod presence;
 mod report;
 pub mod roster;
 pub mod settings;
@@ -158,7 +158,7 @@ impl Clients {
         let (now, lans) = (Instant::now(), &self.lans);
         let is_client = |addr| lans.is_client(addr);
         if let (Some(stale), Some(before)) = (self.settings.stale, self.judged)
-            && observer.presence.expired(before, now, stale)
+            && observer.neighbours.expired(before, now, stale)
         {
             observer.list_neighbours(&is_client).await?;
         }
@@ -178,7 +178,7 @@ impl Clients {
             read_at = flows_read_at.unwrap_or(now);
             connections.bytes(|counter| roster.count(counter, now));
         }
-        for (addr, ifindex, entry) in observer.presence.iter() {
+        for (addr, ifindex, entry) in observer.neighbours.iter() {
             roster.neighbour(addr, ifindex, entry, now);
         }
         let mut forgotten = roster.finish(now, read_at);

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use async_io::Timer;
 
 use super::ROW;
-use super::presence::Presence;
+use super::neighbours::Neighbours;
 use crate::collectors::interfaces;
 use crate::error::{Error, Result};
 use crate::lan::Interfaces;
-use crate::netlink::socket::Subject;
+use crate::netlink::rtnetlink::Subject;
 use crate::netlink::transport::{Events, Requests};
 use crate::netlink::{Message, neighbour, route};
 
@@ -28,7 +28,7 @@ pub struct Observer {
     /// Interfaces, addresses and default routes.
     pub interfaces: Interfaces,
     /// The neighbours that are clients.
-    pub presence: Presence,
+    pub neighbours: Neighbours,
     /// Whether the interface table changed since it was last asked.
     changed: bool,
     /// Whether events were lost: both tables must be listed again.
@@ -47,7 +47,7 @@ impl Observer {
         let events = Events::open(libc::NETLINK_ROUTE, groups, EVENT_BUFFER_BYTES).map_err(failed)?;
         let requests = Requests::open(libc::NETLINK_ROUTE).map_err(failed)?;
         let interfaces = interfaces::now().await?;
-        Ok(Observer { events, requests, interfaces, presence: Presence::default(), changed: true, lost: false })
+        Ok(Observer { events, requests, interfaces, neighbours: Neighbours::default(), changed: true, lost: false })
     }
 
     /// How many times events were lost.
@@ -68,12 +68,12 @@ impl Observer {
     /// Takes in the events that are there.
     pub async fn catch_up(&mut self, is_client: &dyn Fn(IpAddr) -> bool) -> Result<()> {
         let now = Instant::now();
-        let (interfaces, presence, changed) = (&mut self.interfaces, &mut self.presence, &mut self.changed);
+        let (interfaces, neighbours, changed) = (&mut self.interfaces, &mut self.neighbours, &mut self.changed);
         let each = |message: &Message<'_>| {
             if let Some(event) = route::decode(message)? {
                 *changed |= interfaces.apply(event);
             } else if let Some(event) = neighbour::decode(message)? {
-                presence.apply(event, now, is_client);
+                neighbours.apply(event, now, is_client);
             }
             Ok(())
         };
@@ -93,17 +93,17 @@ impl Observer {
 
     /// Lists the neighbours anew.
     pub async fn list_neighbours(&mut self, is_client: &dyn Fn(IpAddr) -> bool) -> Result<()> {
-        let (presence, now) = (std::cell::RefCell::new(&mut self.presence), Instant::now());
-        let begin = || presence.borrow_mut().begin();
+        let (neighbours, now) = (std::cell::RefCell::new(&mut self.neighbours), Instant::now());
+        let begin = || neighbours.borrow_mut().begin();
         let each = |message: &Message<'_>| {
             if let Some(event) = neighbour::decode(message)? {
-                presence.borrow_mut().apply(event, now, is_client);
+                neighbours.borrow_mut().apply(event, now, is_client);
             }
             Ok(())
         };
         let listed = self.requests.dump_whole(neighbour::list, begin, each).await;
         listed.map_err(|source| Error::io("list the neighbours by netlink", source))?;
-        self.presence.end();
+        self.neighbours.end();
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::accounting::{Counter, Direction};
 use super::flows::Counts;
-use super::presence::Entry;
+use super::neighbours::Entry;
 use crate::netlink::neighbour::State;
 
 /// How long a client without a neighbour entry to judge by counts as online after it sent, if no other time is set.

@@ -106,7 +106,10 @@ impl Settings {
         if subnets.is_empty() {
             let traffic = config.section("traffic");
             subnets = traffic.get("subnet4").each(subnet)?;
-            subnets.extend(traffic.get("subnet6").each(subnet)?);
+            // Without those of IPv4 the LAN is found, whatever its prefixes.
+            if !subnets.is_empty() {
+                subnets.extend(traffic.get("subnet6").each(subnet)?);
+            }
         }
         let settings = Settings {
             interval: section.get("interval").seconds(1, 86400)?,
@@ -205,6 +208,19 @@ fn chain(text: &str) -> Result<Option<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Args;
+    use crate::collectors::SECTIONS;
+
+    #[test]
+    fn the_lan_that_traffic_is_given_is_the_clients_too() {
+        let subnets = |flags: &[&str]| {
+            let option = flags.iter().map(|flag| format!("traffic.{flag}")).collect();
+            let args = Args { option, ..Args::default() };
+            Settings::read(&Config::load(&args, SECTIONS).unwrap()).unwrap().subnets.len()
+        };
+        assert_eq!(subnets(&["subnet4=192.168.1.1/24/br-lan", "subnet6=2001:db8::/48"]), 2);
+        assert_eq!(subnets(&["subnet6=2001:db8::/48"]), 0, "it is found");
+    }
 
     #[test]
     fn a_subnet_may_name_its_interface() {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::settings::Subnet;
 use crate::lan::Interfaces;
-use crate::net::Cidr;
+use crate::net::{Cidr, outermost};
 use crate::netlink::route::{Address, Link};
 
 /// One LAN: an interface with the prefixes of its clients.
@@ -159,18 +159,6 @@ impl fmt::Display for Lans {
         }
         Ok(())
     }
-}
-
-/// Without prefixes that lie in another one, or are there twice.
-fn outermost(mut prefixes: Vec<Cidr>) -> Vec<Cidr> {
-    prefixes.sort_by_key(|prefix| (prefix.prefix_len(), prefix.addr()));
-    let mut kept: Vec<Cidr> = Vec::new();
-    for prefix in prefixes {
-        if !kept.iter().any(|outer| outer.contains(prefix.addr())) {
-            kept.push(prefix);
-        }
-    }
-    kept
 }
 
 fn overlap(a: Cidr, b: Cidr) -> bool {

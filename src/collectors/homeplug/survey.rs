@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::lan::Interfaces;
 use crate::names::Mac;
 use crate::netlink::route::Link;
-use crate::netlink::socket::Subject;
+use crate::netlink::rtnetlink::Subject;
 
 /// What a walk has found.
 #[derive(Debug)]

@@ -43,7 +43,7 @@ impl Gateways {
                 Via::Routes => None,
                 Via::Interface(name) => Some(interfaces.by_name(name)?.ifindex),
             };
-            let hop = interfaces.way_out(ipv6, through)?;
+            let hop = interfaces.next_hop(ipv6, through)?;
             hop.gateway.filter(is_a_router).map(|ip| Gateway { ip, ifindex: hop.ifindex })
         };
         Gateways { v4: of(&settings.via4, false), v6: of(&settings.via6, true) }

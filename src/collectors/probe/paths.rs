@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::lan::Interfaces;
 use crate::netlink::Message;
 use crate::netlink::route::{self, Path};
-use crate::netlink::socket::Subject;
+use crate::netlink::rtnetlink::Subject;
 use crate::netlink::transport::{Events, Requests};
 use crate::sys::hardware_stamps::HardwareStamps;
 

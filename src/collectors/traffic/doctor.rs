@@ -4,9 +4,9 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use super::bpf_error;
 use super::hook::{self, Hook};
 use super::loader::Attach;
-use super::refusal;
 use crate::collectors::Finding;
 use crate::error::{Error, Result};
 use crate::sys::caps::{self, Capability};
@@ -56,7 +56,7 @@ pub fn findings(pin_dir: Option<&Path>, attach: Attach) -> Vec<Finding> {
             findings.extend(hooks(attach));
         }
         Err(source) => {
-            let error = refusal::with_remedy(Error::io("use bpf()", source));
+            let error = bpf_error::with_remedy(Error::io("use bpf()", source));
             findings.push(Finding::broken(error.to_string()));
         }
     }

@@ -5,9 +5,9 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use super::codec::layout::{PROGRAM_IN, PROGRAM_OUT};
-use super::pins::{Direction, Pins};
 use crate::netlink::tc;
 use crate::sys::bpf;
 
@@ -37,7 +37,19 @@ const HANDLE: u32 = 0x676d;
 /// Start of our programs' names.
 const NAME: &str = "gatemeter_";
 
+/// Which way packets go through the interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From the LAN: uploads.
+    In,
+    /// To the LAN: downloads.
+    Out,
+}
+
 impl Direction {
+    /// Both, in the order they are attached.
+    pub const BOTH: [Direction; 2] = [Direction::In, Direction::Out];
+
     fn tcx(self) -> u32 {
         match self {
             Direction::In => bpf::TCX_INGRESS,
@@ -60,29 +72,28 @@ impl Direction {
     }
 }
 
-/// Attaches by TCX, in the place of a pinned link of an earlier process if there is one; pins a new link.
+/// Attaches by TCX, in the place of an earlier process's link if one is pinned at `pin`; pins a new link there.
 pub fn attach_tcx(
     program: BorrowedFd<'_>,
     ifindex: u32,
     direction: Direction,
-    pins: Option<&Pins>,
+    pin: Option<&Path>,
 ) -> io::Result<OwnedFd> {
-    if let Some(pins) = pins {
-        let path = pins.link(ifindex, direction);
-        if let Ok(link) = bpf::open_pin(&path) {
-            // The interface of a pinned link may be gone, and its number be another interface's.
-            if bpf::tcx_link_ifindex(link.as_fd())? == Some(ifindex) {
-                match bpf::link_update(link.as_fd(), program) {
-                    Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => {}
-                    result => return result.map(|()| link),
-                }
+    if let Some(pin) = pin
+        && let Ok(link) = bpf::open_pin(pin)
+    {
+        // The interface of a pinned link may be gone, and its number be another interface's.
+        if bpf::tcx_link_ifindex(link.as_fd())? == Some(ifindex) {
+            match bpf::link_update(link.as_fd(), program) {
+                Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => {}
+                result => return result.map(|()| link),
             }
-            std::fs::remove_file(&path)?;
         }
+        std::fs::remove_file(pin)?;
     }
     let link = bpf::tcx_attach(program, ifindex, direction.tcx())?;
-    if let Some(pins) = pins {
-        bpf::pin(link.as_fd(), &pins.link(ifindex, direction))?;
+    if let Some(pin) = pin {
+        bpf::pin(link.as_fd(), pin)?;
     }
     Ok(link)
 }

@@ -6,24 +6,24 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use super::ROW;
+use super::bpf_error;
 use super::codec::layout::*;
 use super::codec::{self, Counters, EncodedRules, HostKey, Rules};
-use super::configuration::Configuration;
+use super::config_map::ConfigMap;
 use super::hook;
 use super::pins::Pins;
 use super::programs::{Programs, possible_cpus};
-use super::refusal;
 use super::tables::Tables;
+use crate::collectors::single::Single;
 use crate::error::{Error, Result};
 use crate::sorted::Sorted;
 use crate::sys::bpf::{self, Map};
 use crate::sys::interfaces::{interfaces, is_ethernet};
 
-pub use super::hook::Hook;
-pub use super::pins::Direction;
+pub use super::hook::{Direction, Hook};
 pub use super::tables::Uncounted;
 
 /// How to attach.
@@ -68,10 +68,10 @@ pub struct Accounting {
     /// The loaded programs of [`Direction::BOTH`].
     loaded: [OwnedFd; 2],
     tables: Tables,
-    configuration: Configuration,
+    config_map: ConfigMap,
     attached: Sorted<u32, Attached>,
     /// One daemon per network namespace: ends with the process, whatever happens to it.
-    _single: UnixListener,
+    _single: Single,
     /// Last, because it holds the lock.
     pins: Option<Pins>,
 }
@@ -86,7 +86,7 @@ impl Accounting {
         if settings.max_hosts == 0 {
             return Err(Error::failed(tried, "traffic.max_hosts is 0"));
         }
-        bpf::available().map_err(|error| refusal::with_remedy(Error::io(tried, error)))?;
+        bpf::available().map_err(|error| bpf_error::with_remedy(Error::io(tried, error)))?;
         let single = single("start accounting")?;
         let pins = settings.pin_dir.as_deref().map(Pins::lock).transpose()?;
         if let Some(pins) = &pins {
@@ -97,7 +97,7 @@ impl Accounting {
         let cpus = possible_cpus()?;
         let programs = Programs::new(settings.max_hosts, pins.as_ref())?;
         let loaded = [programs.load(PROGRAM_IN, tried)?, programs.load(PROGRAM_OUT, tried)?];
-        let configuration = Configuration::new(programs.map(CONFIG_NAME, cpus)?)?;
+        let config_map = ConfigMap::new(programs.map(CONFIG_NAME, cpus)?)?;
         let hosts = [programs.map(HOSTS4_NAME, cpus)?, programs.map(HOSTS6_NAME, cpus)?];
         let mut former = Vec::new();
         if let Some(pins) = &pins {
@@ -112,7 +112,7 @@ impl Accounting {
             tables: Tables::new(hosts, programs.map(UNCOUNTED_NAME, cpus)?, former),
             programs,
             loaded,
-            configuration,
+            config_map,
             attached: Sorted::default(),
             _single: single,
             pins,
@@ -147,7 +147,7 @@ impl Accounting {
                         Some(io::ErrorKind::InvalidInput) => {
                             error.remedy("TCX needs Linux 6.6: set traffic.attach to auto or clsact")
                         }
-                        _ => refusal::with_remedy(error),
+                        _ => bpf_error::with_remedy(error),
                     });
                 }
                 Err(error) => refused = Some(error),
@@ -160,7 +160,7 @@ impl Accounting {
                 Ok(Hook::Clsact)
             }
             Err(error) => Err(match refused {
-                None => refusal::with_remedy(error),
+                None => bpf_error::with_remedy(error),
                 Some(tcx) => Error::failed(tried, format!("{tcx}, and {error}")).remedy(
                     "TCX needs Linux 6.6; clsact needs the packages kmod-sched-core and kmod-sched-bpf on OpenWrt",
                 ),
@@ -287,7 +287,8 @@ impl Accounting {
         }
         let mut links = Vec::new();
         for direction in Direction::BOTH {
-            match hook::attach_tcx(self.program(direction), ifindex, direction, self.pins.as_ref()) {
+            let pin = self.pins.as_ref().map(|pins| pins.link(ifindex, direction));
+            match hook::attach_tcx(self.program(direction), ifindex, direction, pin.as_deref()) {
                 Ok(link) => links.push(link),
                 Err(error) => {
                     if !links.is_empty() {
@@ -339,7 +340,7 @@ impl Accounting {
     /// Puts the rules of all accounted interfaces in force, and of one more.
     fn apply(&mut self, more: Option<&EncodedRules>, tried: &str) -> Result<()> {
         let all: Vec<&EncodedRules> = self.attached.values().map(|attached| &attached.rules).chain(more).collect();
-        self.configuration.apply(&all, tried)
+        self.config_map.apply(&all, tried)
     }
 
     fn drop_links(&self, ifindex: u32) {
@@ -404,21 +405,9 @@ pub fn is_running() -> bool {
     single("").is_err()
 }
 
-/// Refuses a second accounting process in this network namespace: it would count everything again, or take the
-/// filters away.
-fn single(tried: &str) -> Result<UnixListener> {
-    use std::os::linux::net::SocketAddrExt as _;
-    use std::os::unix::net::SocketAddr;
-    SocketAddr::from_abstract_name("gatemeter/traffic").and_then(|name| UnixListener::bind_addr(&name)).map_err(
-        |error| {
-            if error.kind() == io::ErrorKind::AddrInUse {
-                Error::failed(tried, "another gatemeter is accounting in this network namespace")
-                    .remedy("stop that one first")
-            } else {
-                Error::io(tried, error)
-            }
-        },
-    )
+/// Refuses a second accounting process in this network namespace.
+fn single(tried: &str) -> Result<Single> {
+    Single::claim(ROW.name, tried, "is accounting")
 }
 
 fn encode(ifindex: u32, rules: &Rules, tried: &str) -> Result<EncodedRules> {

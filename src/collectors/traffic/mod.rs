@@ -7,17 +7,18 @@
 //! | `codec` | bytes of the kernel's tables to values and back; shares `bpf/src/layout.rs` with the program |
 //! | `loader` | loads the program, attaches it and takes it over from an earlier process |
 //! | `hook`, `pins` | TCX and clsact; what outlives the daemon |
-//! | `configuration`, `tables` | what the program is told, and what it counted |
+//! | `config_map`, `tables` | what the program is told, and what it counted |
 //! | `reader` | the tables of a daemon that runs beside us |
-//! | `doctor`, `refusal` | what the system lacks, and what to do about it |
+//! | `doctor`, `bpf_error` | what the system lacks, and what to do about it |
 //! | `state` | who is idle and makes room |
 //! | `metrics` | the families |
 //!
 //! This file is the task that ties them together: it follows interfaces and addresses as they change and reads the
 //! tables once per interval. The counts live in the kernel; the daemon keeps none of its own.
 
+mod bpf_error;
 pub mod codec;
-mod configuration;
+mod config_map;
 pub mod doctor;
 mod hook;
 pub mod loader;
@@ -27,7 +28,6 @@ mod pins;
 pub mod plan;
 mod programs;
 mod reader;
-mod refusal;
 pub mod settings;
 pub mod state;
 mod tables;
@@ -49,7 +49,7 @@ use crate::error::{Error, Result};
 use crate::lan::Interfaces;
 use crate::metrics::{LabelSet, Page};
 use crate::names::{Mac, Names};
-use crate::netlink::socket::RouteSocket;
+use crate::netlink::rtnetlink::RouteSocket;
 use crate::sorted::Sorted;
 use crate::sys::caps::{self, Capability};
 use crate::sys::interfaces::interfaces;

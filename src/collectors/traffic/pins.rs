@@ -10,33 +10,13 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use super::codec::layout::*;
+use super::hook::Direction;
 use crate::error::{Error, Result};
 use crate::sys;
 
 const PERCPU_HASH: u32 = 5;
 const PERCPU_ARRAY: u32 = 6;
 const NO_PREALLOC: u32 = 1;
-
-/// Which way packets go through the interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// From the LAN: uploads.
-    In,
-    /// To the LAN: downloads.
-    Out,
-}
-
-impl Direction {
-    /// Both, in the order they are attached.
-    pub const BOTH: [Direction; 2] = [Direction::In, Direction::Out];
-
-    fn pin(self) -> &'static str {
-        match self {
-            Direction::In => "in",
-            Direction::Out => "out",
-        }
-    }
-}
 
 /// The locked pin directory.
 #[derive(Debug)]
@@ -76,7 +56,11 @@ impl Pins {
 
     /// Where the link of an interface is pinned.
     pub fn link(&self, ifindex: u32, direction: Direction) -> PathBuf {
-        self.dir.join(format!("{}-{ifindex}", direction.pin()))
+        let name = match direction {
+            Direction::In => "in",
+            Direction::Out => "out",
+        };
+        self.dir.join(format!("{name}-{ifindex}"))
     }
 
     /// Takes our programs off an interface and unpins their links.

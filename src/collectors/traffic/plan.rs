@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use super::codec::Rules;
 use super::settings::{Settings, Subnet6};
 use crate::lan::Interfaces;
-use crate::net::Cidr;
+use crate::net::{Cidr, outermost};
 use crate::netlink::route::Link;
 
 /// What to attach where.
@@ -108,7 +108,8 @@ fn choose<'a>(
         chosen = interfaces.find_lan();
         if !prefixes6.is_empty() {
             for (_, prefixes) in &mut chosen {
-                prefixes.clone_from(&prefixes6);
+                prefixes.retain(|found| found.addr().is_ipv4());
+                prefixes.extend_from_slice(&prefixes6);
             }
         }
         return chosen;
@@ -190,16 +191,7 @@ fn local(settings: &Settings, interfaces: &Interfaces, chosen: &[(&Link, Vec<Cid
         let bits = if address.addr.is_ipv4() { 32 } else { 128 };
         Cidr::new(address.addr, bits).ok()
     });
-    let mut prefixes: Vec<Cidr> = given.chain(on_lan).chain(own).collect();
-    // Shortest first, so that what a prefix covers comes after it and can be left out.
-    prefixes.sort_by_key(|prefix| (prefix.prefix_len(), prefix.addr()));
-    let mut kept: Vec<Cidr> = Vec::new();
-    for prefix in prefixes {
-        if !kept.iter().any(|wider| wider.contains(prefix.addr())) {
-            kept.push(prefix);
-        }
-    }
-    kept
+    outermost(given.chain(on_lan).chain(own))
 }
 
 type Prefixes<A> = Vec<(A, u8)>;
@@ -271,6 +263,12 @@ mod tests {
         assert!(rules.local4.contains(&("203.0.113.2".parse().unwrap(), 32)));
         assert!(rules.local6.contains(&("2001:db8:1::".parse().unwrap(), 64)));
         assert!(!rules.local6.contains(&("2001:db8:1::1".parse().unwrap(), 128)), "covered by its prefix");
+    }
+
+    #[test]
+    fn ipv6_prefixes_alone_leave_ipv4_to_be_found() {
+        let plan = Plan::make(&settings(&["subnet6=2001:db8:1::/48"]), &router(vec![]));
+        assert_eq!(shown(&plan), ["br-lan 192.168.1.0/24 2001:db8:1::/48"]);
     }
 
     #[test]

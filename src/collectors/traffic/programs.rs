@@ -4,10 +4,10 @@
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
+use super::bpf_error;
 use super::codec::layout::*;
 use super::object::Object;
 use super::pins::Pins;
-use super::refusal;
 use crate::error::{Error, Result};
 use crate::sys::bpf::{self, Map};
 
@@ -42,7 +42,7 @@ impl Programs {
                 }
             }
             let fd = bpf::create_map(map.name, map.kind, [map.key_size, map.value_size, entries], map.flags)
-                .map_err(|error| refusal::with_remedy(Error::io(format!("make the table {}", map.name), error)))?;
+                .map_err(|error| bpf_error::with_remedy(Error::io(format!("make the table {}", map.name), error)))?;
             if let Some(pin) = &pin {
                 bpf::pin(fd.as_fd(), pin).map_err(|error| Error::io(format!("pin {}", pin.display()), error))?;
             }
@@ -65,7 +65,7 @@ impl Programs {
         let code = self.object.instructions(name, &fds);
         let code = code.ok_or_else(|| Error::failed(tried, format!("the object does not hold {name}")))?;
         let load = |log: &mut [u8]| bpf::load_classifier(name, self.object.license, &code, log);
-        load_or_explain(load).map_err(|(error, log)| refusal::verifier(tried, &error, &log))
+        load_or_explain(load).map_err(|(error, log)| bpf_error::verifier(tried, &error, &log))
     }
 }
 

@@ -9,9 +9,9 @@ use super::{
     Count, DATA_VALUE, Family, LIST_ENTRY, OBJECT_COUNTER, SUBSYSTEM, chain, element, flowtable, kind, object, rule,
     set, table,
 };
-use crate::bytes::{be32, slice, take};
+use crate::bytes::{be32, take};
 use crate::error::Malformed;
-use crate::netlink::{Attribute, Message, known};
+use crate::netlink::{Attribute, Message, known, tail};
 
 /// Length of `struct nfgenmsg`.
 const FIXED_BYTES: usize = 4;
@@ -342,8 +342,7 @@ fn of_kind<'a>(message: &Message<'a>, kind: u8) -> Result<Option<Body<'a>>, Malf
 
 fn split<'a>(message: &Message<'a>) -> Result<Body<'a>, Malformed> {
     let [family, ..] = take::<FIXED_BYTES>(message.body, 0, "nfnetlink header")?;
-    let rest = message.body.len().saturating_sub(FIXED_BYTES);
-    Ok((Family::from_number(family), slice(message.body, FIXED_BYTES, rest, "nfnetlink attributes")?))
+    Ok((Family::from_number(family), tail(message.body, FIXED_BYTES, "nfnetlink attributes")?))
 }
 
 fn number(attribute: Attribute<'_>, what: &'static str) -> Result<u32, Malformed> {

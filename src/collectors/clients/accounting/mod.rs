@@ -8,8 +8,9 @@ mod watch;
 
 use std::io;
 use std::net::IpAddr;
-use std::os::unix::net::UnixListener;
 
+use super::ROW;
+use crate::collectors::single::Single;
 use crate::error::{Error, Result};
 
 /// Which way a packet goes, seen from the client.
@@ -66,15 +67,6 @@ fn is_lack(error: &io::Error) -> bool {
 }
 
 /// Refuses a second daemon that would make the same table or rules in this network namespace.
-fn single(tried: &str) -> Result<UnixListener> {
-    use std::os::linux::net::SocketAddrExt as _;
-    use std::os::unix::net::SocketAddr;
-    let bound = SocketAddr::from_abstract_name("gatemeter/clients").and_then(|name| UnixListener::bind_addr(&name));
-    bound.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            Error::failed(tried, "another gatemeter counts LAN clients in this network namespace")
-                .remedy("stop that one first")
-        }
-        _ => Error::io(tried, error),
-    })
+fn single(tried: &str) -> Result<Single> {
+    Single::claim(ROW.name, tried, "counts LAN clients")
 }

@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
-use std::os::unix::net::UnixListener;
 
 use super::super::transaction::{Answer, Batches, commit};
 use super::super::watch::Watch;
 use super::super::{COMMENT, Direction, PRIORITY, refused, single, there};
 use super::{Totals, client, comment};
+use crate::collectors::single::Single;
 use crate::error::{Error, Result};
 use crate::netlink::Message;
 use crate::netlink::nftables::batch::{Place, Said};
@@ -33,7 +33,7 @@ const TRIED: &str = "keep a pair of nftables rules for each client";
 pub struct Manager {
     place: Location,
     /// Keeps a second daemon from making every rule twice.
-    _single: UnixListener,
+    _single: Single,
     writer: Requests,
     watch: Watch,
     /// Whose rules there shall be; nothing is made before that is known.

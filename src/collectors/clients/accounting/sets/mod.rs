@@ -13,7 +13,6 @@ mod ledger;
 
 use std::io;
 use std::net::IpAddr;
-use std::os::unix::net::UnixListener;
 
 use self::kernel::{Seen, look};
 use self::layout::{FAMILY, KINDS, SETS, TABLE};
@@ -22,6 +21,7 @@ use super::transaction::{Answer, Batches, commit};
 use super::watch::{Doubt, Watch};
 use super::{Counter, Direction, refused, single};
 use crate::collectors::clients::subnets::Lan;
+use crate::collectors::single::Single;
 use crate::error::{Error, Result};
 use crate::netlink::Message;
 use crate::netlink::nftables::batch::Batch;
@@ -70,7 +70,7 @@ pub struct Sets {
 #[derive(Debug)]
 struct Keeper {
     /// Keeps a second daemon away from a table without owner.
-    _single: UnixListener,
+    _single: Single,
     /// The socket that owns the table. Nothing is dumped through it: a dump that is given up costs the socket.
     owner: Requests,
     watch: Watch,

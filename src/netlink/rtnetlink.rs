@@ -1,4 +1,5 @@
-//! Asynchronous rtnetlink: dumps that survive interruption, and events as they come.
+//! Links, addresses and default routes, asked of the kernel: listed whole, and followed as they change. The messages are
+//! [`route`]'s.
 
 use super::route::{self, Event};
 use super::transport::{Events, Requests};

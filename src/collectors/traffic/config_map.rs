@@ -16,21 +16,21 @@ const SETTLED: Duration = Duration::from_secs(1);
 
 /// The program's configuration and what is in it.
 #[derive(Debug)]
-pub struct Configuration {
+pub struct ConfigMap {
     map: Map,
     image: Vec<u8>,
     changed: Option<Instant>,
 }
 
-impl Configuration {
+impl ConfigMap {
     /// Takes over the configuration of a program that was just loaded: nothing is accounted.
-    pub fn new(map: Map) -> Result<Configuration> {
+    pub fn new(map: Map) -> Result<ConfigMap> {
         let size = map.value_len();
         if size < CONFIG {
             let why = format!("it has {size} bytes, this program needs {CONFIG}");
             return Err(Error::failed("use the configuration of the kernel program", why));
         }
-        Ok(Configuration { map, image: vec![0; size], changed: None })
+        Ok(ConfigMap { map, image: vec![0; size], changed: None })
     }
 
     /// Puts these rules in force, and no others.

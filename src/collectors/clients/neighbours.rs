@@ -3,7 +3,7 @@
 //! The kernel says REACHABLE for half a minute after a neighbour answered, and STALE for as long as nothing is sent to
 //! it afterwards, which may be for ever. So a stale neighbour counts as present for a while after its last confirmation
 //! only. Confirmations of a stale entry come without an event; whoever is about to be taken for gone is looked up again
-//! first (see [`Presence::expired`]).
+//! first (see [`Neighbours::expired`]).
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -25,15 +25,15 @@ pub struct Entry {
     pub confirmed: Option<Instant>,
 }
 
-/// The neighbours on the interfaces of the LAN.
+/// The neighbours that are clients.
 #[derive(Debug, Default)]
-pub struct Presence {
+pub struct Neighbours {
     entries: BTreeMap<(IpAddr, u32), Entry>,
     /// A list is under way: what it does not name is gone.
     listing: Option<BTreeMap<(IpAddr, u32), Entry>>,
 }
 
-impl Presence {
+impl Neighbours {
     /// Takes in one event at `now`; `is_client` says which addresses are of interest.
     pub fn apply(&mut self, event: Event, now: Instant, is_client: impl Fn(IpAddr) -> bool) {
         match event {
@@ -145,56 +145,56 @@ mod tests {
 
     #[test]
     fn a_neighbour_that_fails_keeps_its_hardware_address_and_last_confirmation() {
-        let mut presence = Presence::default();
-        presence.apply(neighbour("10.0.0.2", 3, State::Reachable, Some(1)), later(10), |_| true);
-        presence.apply(neighbour("10.0.0.2", 3, State::Failed, Some(0)), later(60), |_| true);
-        let (_, _, entry) = presence.iter().next().unwrap();
+        let mut neighbours = Neighbours::default();
+        neighbours.apply(neighbour("10.0.0.2", 3, State::Reachable, Some(1)), later(10), |_| true);
+        neighbours.apply(neighbour("10.0.0.2", 3, State::Failed, Some(0)), later(60), |_| true);
+        let (_, _, entry) = neighbours.iter().next().unwrap();
         assert_eq!((entry.state, entry.mac.is_some()), (State::Failed, true));
         assert_eq!(entry.confirmed, Some(later(9)));
     }
 
     #[test]
     fn an_address_on_two_interfaces_is_where_it_is_most_certainly() {
-        let mut presence = Presence::default();
-        presence.apply(neighbour("10.0.0.2", 3, State::Stale, Some(5)), later(0), |_| true);
-        presence.apply(neighbour("10.0.0.2", 4, State::Reachable, Some(5)), later(0), |_| true);
-        presence.apply(neighbour("10.0.0.3", 4, State::Failed, None), later(0), |_| true);
-        let found: Vec<_> = presence.iter().map(|(addr, ifindex, _)| (addr.to_string(), ifindex)).collect();
+        let mut neighbours = Neighbours::default();
+        neighbours.apply(neighbour("10.0.0.2", 3, State::Stale, Some(5)), later(0), |_| true);
+        neighbours.apply(neighbour("10.0.0.2", 4, State::Reachable, Some(5)), later(0), |_| true);
+        neighbours.apply(neighbour("10.0.0.3", 4, State::Failed, None), later(0), |_| true);
+        let found: Vec<_> = neighbours.iter().map(|(addr, ifindex, _)| (addr.to_string(), ifindex)).collect();
         assert_eq!(found, [("10.0.0.2".to_owned(), 4), ("10.0.0.3".to_owned(), 4)]);
     }
 
     #[test]
     fn what_a_list_does_not_name_is_gone_when_it_ends() {
-        let mut presence = Presence::default();
+        let mut neighbours = Neighbours::default();
         for addr in ["10.0.0.2", "10.0.0.3"] {
-            presence.apply(neighbour(addr, 3, State::Reachable, Some(0)), later(0), |_| true);
+            neighbours.apply(neighbour(addr, 3, State::Reachable, Some(0)), later(0), |_| true);
         }
-        presence.begin();
-        presence.apply(neighbour("10.0.0.3", 3, State::Failed, None), later(1), |_| true);
-        presence.end();
-        let (addr, _, entry) = presence.iter().next().unwrap();
-        assert_eq!((presence.len(), addr.to_string()), (1, "10.0.0.3".into()));
+        neighbours.begin();
+        neighbours.apply(neighbour("10.0.0.3", 3, State::Failed, None), later(1), |_| true);
+        neighbours.end();
+        let (addr, _, entry) = neighbours.iter().next().unwrap();
+        assert_eq!((neighbours.len(), addr.to_string()), (1, "10.0.0.3".into()));
         // Known from before the list.
         assert!(entry.mac.is_some());
     }
 
     #[test]
     fn an_address_that_is_no_clients_is_not_kept() {
-        let mut presence = Presence::default();
-        presence.apply(neighbour("10.0.0.2", 3, State::Reachable, Some(0)), later(0), |_| false);
-        assert!(presence.is_empty());
-        presence.apply(neighbour("10.0.0.2", 3, State::Reachable, Some(0)), later(0), |_| true);
-        presence.apply(Event::Gone { ifindex: 3, addr: "10.0.0.2".parse().unwrap() }, later(0), |_| true);
-        assert!(presence.is_empty());
+        let mut neighbours = Neighbours::default();
+        neighbours.apply(neighbour("10.0.0.2", 3, State::Reachable, Some(0)), later(0), |_| false);
+        assert!(neighbours.is_empty());
+        neighbours.apply(neighbour("10.0.0.2", 3, State::Reachable, Some(0)), later(0), |_| true);
+        neighbours.apply(Event::Gone { ifindex: 3, addr: "10.0.0.2".parse().unwrap() }, later(0), |_| true);
+        assert!(neighbours.is_empty());
     }
 
     #[test]
     fn a_stale_entry_expires_once() {
-        let mut presence = Presence::default();
-        presence.apply(neighbour("10.0.0.2", 3, State::Stale, Some(10)), later(10), |_| true);
+        let mut neighbours = Neighbours::default();
+        neighbours.apply(neighbour("10.0.0.2", 3, State::Stale, Some(10)), later(10), |_| true);
         let stale = Duration::from_secs(30);
-        assert!(!presence.expired(later(10), later(29), stale));
-        assert!(presence.expired(later(29), later(31), stale));
-        assert!(!presence.expired(later(31), later(33), stale));
+        assert!(!neighbours.expired(later(10), later(29), stale));
+        assert!(neighbours.expired(later(29), later(31), stale));
+        assert!(!neighbours.expired(later(31), later(33), stale));
     }
 }
