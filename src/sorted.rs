@@ -23,6 +23,24 @@ impl<K: Ord, V> Sorted<K, V> {
         self.find(key).ok().and_then(|at| self.0.get(at)).map(|(_, value)| value)
     }
 
+    /// Likewise, where most entries stand at a place that is known.
+    pub fn get_near(&self, place: usize, key: &K) -> Option<&V> {
+        self.0.get(self.place_near(place, key)?).map(|(_, value)| value)
+    }
+
+    /// Likewise, to be changed.
+    pub fn get_mut_near(&mut self, place: usize, key: &K) -> Option<&mut V> {
+        let at = self.place_near(place, key)?;
+        self.0.get_mut(at).map(|(_, value)| value)
+    }
+
+    fn place_near(&self, place: usize, key: &K) -> Option<usize> {
+        match self.0.get(place) {
+            Some((known, _)) if known == key => Some(place),
+            _ => self.find(key).ok(),
+        }
+    }
+
     /// The value of a key, to be changed.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         self.find(key).ok().and_then(|at| self.0.get_mut(at)).map(|(_, value)| value)
@@ -103,6 +121,10 @@ mod tests {
         assert_eq!(map.insert(2, "B"), Some("b"));
         assert_eq!(map.iter().collect::<Vec<_>>(), [(&1, &"a"), (&2, &"B"), (&3, &"c")]);
         assert_eq!((map.get(&2), map.get(&4), map.len()), (Some(&"B"), None, 3));
+        for place in 0..5 {
+            assert_eq!((map.get_near(place, &2), map.get_near(place, &4)), (Some(&"B"), None));
+            assert_eq!(map.get_mut_near(place, &3), Some(&mut "c"));
+        }
     }
 
     #[test]

@@ -10,7 +10,6 @@ use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use async_io::Timer;
 use smol::channel::Receiver;
 use smol::future::FutureExt;
 
@@ -20,7 +19,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::metrics::Page;
 use crate::metrics::store::Store;
-use crate::sys::clock;
+use crate::sys::{alarm, clock};
 
 /// Shortest time a collection or an opening may take before it counts as hung.
 pub const SHORTEST_DEADLINE: Duration = Duration::from_secs(10);
@@ -242,7 +241,7 @@ impl Task {
 
     async fn wait(&mut self, due: Instant, collector: &mut dyn Collector, reloads: &Receiver<Rc<Config>>) -> Wake {
         let timer = async {
-            Timer::at(due).await;
+            alarm::until(due).await;
             Wake::Due
         };
         let between = async {
@@ -267,7 +266,7 @@ impl Task {
             let stale = self.stale_at();
             let until = stale.map_or(retry, |stale| stale.min(retry));
             let timer = async {
-                Timer::at(until).await;
+                alarm::until(until).await;
                 None
             };
             let reload = async { reloads.recv().await.ok() };
@@ -341,7 +340,7 @@ where
         caught.map_err(|panic| panicked(what, panic.as_ref()))
     };
     let timeout = async {
-        Timer::after(deadline).await;
+        alarm::until(Instant::now() + deadline).await;
         Err(Error::failed(what, format!("not done after {} s", deadline.as_secs())))
     };
     work.or(timeout).await

@@ -34,6 +34,7 @@ use crate::sorted::Sorted;
 use crate::supervisor::{self, Shared, Status};
 use crate::sys::alarm;
 use crate::sys::caps::{self, Capability};
+use crate::sys::memory;
 use crate::sys::signals::{self, Signal};
 
 /// How long replies under way may take after a stop was asked for.
@@ -96,6 +97,7 @@ fn at_hand(wanted: Capability) -> Capability {
 
 /// Runs until a signal asks to stop.
 pub fn run(args: &Args) -> Result<()> {
+    memory::give_back_large_blocks();
     let plan = Plan::load(args, None)?;
     logger::install(plan.settings.log_format, plan.settings.log_level);
     for warning in plan.config.warnings.iter().chain(&plan.settings.awaited) {

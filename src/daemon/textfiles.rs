@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use async_io::Timer;
 use smol::channel::Receiver;
 use smol::future::FutureExt as _;
 
@@ -19,6 +18,7 @@ use crate::logger::DAEMON;
 use crate::outputs::prometheus::{self, Dialect};
 use crate::outputs::textfile::TextFile;
 use crate::supervisor::Status;
+use crate::sys::alarm;
 
 /// Collections are a little early or late; what comes this near to its time is in time.
 const SLACK: Duration = Duration::from_millis(50);
@@ -85,7 +85,7 @@ impl TextFiles {
             while let Some(latest) = latest.filter(|_| !files.borrow().is_time(interval)) {
                 let change = async { changed.recv().await.is_ok() };
                 let time_is_up = async {
-                    Timer::at(latest).await;
+                    alarm::until(latest).await;
                     false
                 };
                 if !change.or(time_is_up).await {

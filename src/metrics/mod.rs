@@ -15,6 +15,7 @@ mod samples;
 pub mod store;
 
 use std::fmt::{self, Write as _};
+use std::ops::Range;
 
 use samples::{Read, Samples};
 
@@ -143,6 +144,8 @@ pub struct Page {
     families: Vec<Family>,
     points: Vec<PointEntry>,
     common_tags: LabelSet,
+    /// Whether a label value has one of the characters that text formats escape.
+    has_special: bool,
     wants_points: bool,
     speaks_points: bool,
 }
@@ -171,6 +174,7 @@ impl Page {
         self.families.clear();
         self.points.clear();
         self.common_tags = LabelSet::NONE;
+        self.has_special = false;
         self.speaks_points = false;
     }
 
@@ -200,6 +204,7 @@ impl Page {
             field: point.field + labels,
             ..*point
         }));
+        self.has_special |= other.has_special;
         self.speaks_points |= other.speaks_points;
     }
 
@@ -262,7 +267,8 @@ impl Page {
         for value in values {
             let start = self.text.len();
             // A Display that fails leaves the part it wrote; the sample is worth more than the error.
-            let _ = write!(LabelWriter { text: &mut self.text, start }, "{value}");
+            let mut writer = LabelWriter { text: &mut self.text, start, has_special: &mut self.has_special };
+            let _ = write!(writer, "{value}");
             self.ends.push(self.text.len() as u32);
         }
         LabelSet { first, len: values.len() as u16 }
@@ -271,6 +277,24 @@ impl Page {
     /// Stored label values as they will be written, cut to size.
     pub fn values(&self, labels: LabelSet) -> impl Iterator<Item = &str> {
         (labels.first..).take(labels.len as usize).map(|index| self.label(index))
+    }
+
+    /// Stores label values of which the first are those of a set that is there, which need not be formatted again.
+    pub fn labels_behind(&mut self, set: LabelSet, values: &[&dyn fmt::Display]) -> LabelSet {
+        let first = self.ends.len() as u32;
+        for index in set.first..set.first + u32::from(set.len) {
+            let range = self.range(index);
+            if self.text.get(range.clone()).is_some() {
+                self.text.extend_from_within(range);
+            }
+            self.ends.push(self.text.len() as u32);
+        }
+        LabelSet { first, len: self.labels(values).len + set.len }
+    }
+
+    /// Whether no label value has a backslash, a quote or the end of a line, which text formats escape.
+    pub fn is_plain(&self) -> bool {
+        !self.has_special
     }
 
     /// Begins a family; the samples that follow belong to it. A family without samples is still announced.
@@ -326,10 +350,15 @@ impl Page {
     }
 
     fn label(&self, index: u32) -> &str {
+        self.text.get(self.range(index)).unwrap_or("")
+    }
+
+    /// Where a label value stands in the text.
+    fn range(&self, index: u32) -> Range<usize> {
         let index = index as usize;
         let end = self.ends.get(index).map_or(0, |end| *end as usize);
         let start = index.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |end| *end as usize);
-        self.text.get(start..end).unwrap_or("")
+        start..end
     }
 }
 
@@ -457,14 +486,22 @@ fn surplus(length: usize, capacity: usize) -> Option<usize> {
 struct LabelWriter<'a> {
     text: &'a mut String,
     start: usize,
+    has_special: &'a mut bool,
 }
 
 impl fmt::Write for LabelWriter<'_> {
     fn write_str(&mut self, part: &str) -> fmt::Result {
+        // Most are addresses and names, which may stand as they are.
+        let is_simple = part.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\');
+        if is_simple && self.text.len() - self.start + part.len() <= MAX_LABEL_BYTES {
+            self.text.push_str(part);
+            return Ok(());
+        }
         for mut character in part.chars() {
             if character.is_control() && character != '\n' && character != '\t' {
                 character = char::REPLACEMENT_CHARACTER;
             }
+            *self.has_special |= matches!(character, '\\' | '"' | '\n');
             if self.text.len() - self.start + character.len_utf8() > MAX_LABEL_BYTES {
                 return Err(fmt::Error);
             }
@@ -524,6 +561,22 @@ mod tests {
         page.family(&HOSTS);
         page.sample(set, 0u64);
         assert_eq!(labels_of(&page)[0].1, "a\u{fffd}b\u{fffd}[2Jc\u{fffd}");
+    }
+
+    #[test]
+    fn labels_behind_a_set_begin_with_its_values() {
+        let mut page = Page::new();
+        page.labels(&[&"before"]);
+        let first = page.labels(&[&"a"]);
+        let both = page.labels_behind(first, &[&7]);
+        page.family(&HOSTS);
+        page.sample(both, 1u64);
+        assert_eq!(labels_of(&page), [("name", "a"), ("ip", "7")].map(|(n, v)| (n.to_owned(), v.to_owned())));
+        assert!(page.is_plain());
+        page.labels(&[&"a \"name\""]);
+        assert!(!page.is_plain());
+        page.clear();
+        assert!(page.is_plain());
     }
 
     #[test]

@@ -63,7 +63,11 @@ pub fn encode_in_pieces(page: &Page, dialect: Dialect, out: &mut String, pass_on
             let mut at = 0;
             for ((_, value), end) in sample.labels().zip(&ends) {
                 out.push_str(around.get(at..*end).unwrap_or_default());
-                escape(value, true, out);
+                if page.is_plain() {
+                    out.push_str(value);
+                } else {
+                    escape(value, true, out);
+                }
                 at = *end;
             }
             if let Part::Bucket(bound) = sample.part {

@@ -1,5 +1,7 @@
 //! The supervisor with collectors that misbehave on purpose.
 
+use async_io::Timer;
+
 use super::*;
 use crate::cli::Args;
 use crate::collectors::{Finding, LocalFuture};
@@ -94,7 +96,7 @@ fn supervise(behaviour: Behaviour, done: impl Fn(&Outcome) -> bool) -> Outcome {
         Timer::after(Duration::from_secs(60)).await;
         panic!("nothing happened for a minute");
     };
-    smol::block_on(ticks.or(watch).or(too_long));
+    alarm::block_on(ticks.or(watch).or(too_long));
     outcome
 }
 
@@ -174,7 +176,7 @@ fn stale_figures_are_withdrawn_after_three_intervals_without_success() {
 #[test]
 fn a_hang_is_cut_off_by_the_deadline() {
     let hang = || async { std::future::pending::<Result<()>>().await };
-    let error = smol::block_on(guard("collect", INTERVAL, hang)).unwrap_err();
+    let error = alarm::block_on(guard("collect", INTERVAL, hang)).unwrap_err();
     assert_eq!(error.to_string(), "cannot collect: not done after 0 s");
 }
 
@@ -194,7 +196,7 @@ fn stopped(behaviour: Behaviour) {
         Timer::after(Duration::from_secs(3600)).await;
         panic!("it runs on");
     };
-    smol::block_on(run.or(stop));
+    alarm::block_on(run.or(stop));
 }
 
 #[test]

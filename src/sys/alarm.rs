@@ -3,7 +3,7 @@
 //! due, and that one wakes ours; it has a grain of a millisecond on MIPS besides. An alarm is the time limit of the sleep.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -63,6 +63,13 @@ impl Alarm {
     }
 }
 
+/// Waits until this time, by an alarm.
+pub async fn until(at: Instant) {
+    let alarm = Alarm::new();
+    alarm.set(Some(at));
+    poll_fn(|cx| alarm.poll(cx)).await;
+}
+
 impl Drop for Alarm {
     fn drop(&mut self) {
         ALARMS.with_borrow_mut(|alarms| alarms.retain(|slot| !Rc::ptr_eq(slot, &self.0)));
@@ -114,10 +121,11 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
         if let Poll::Ready(value) = future.as_mut().poll(&mut cx) {
             return value;
         }
-        while !sleeper.is_woken.swap(false, Ordering::AcqRel) {
+        loop {
+            // Also where there is work anyway, or one who works without a pause would hold the alarms up.
             let next = ring();
-            if sleeper.is_woken.load(Ordering::Acquire) {
-                continue;
+            if sleeper.is_woken.swap(false, Ordering::AcqRel) {
+                break;
             }
             match next {
                 None => thread::park(),
@@ -144,7 +152,6 @@ impl Drop for Within {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
     use std::time::Duration;
 
     use smol::future::FutureExt as _;
@@ -169,6 +176,9 @@ mod tests {
             }
             alarm.set(Some(Instant::now()));
             rung(&alarm).await;
+            let due = Instant::now() + Duration::from_millis(5);
+            until(due).await;
+            assert!(Instant::now() >= due);
         });
     }
 
@@ -214,6 +224,18 @@ mod tests {
         all.sort_unstable();
         assert_eq!(all, [0, 10, 30]);
         assert!(ALARMS.with_borrow(Vec::is_empty));
+    }
+
+    #[test]
+    fn one_rings_beside_work_that_never_pauses() {
+        let executor = smol::LocalExecutor::new();
+        let _endless = executor.spawn(async {
+            loop {
+                smol::future::yield_now().await;
+            }
+        });
+        let ring = executor.spawn(until(Instant::now() + Duration::from_millis(5)));
+        block_on(executor.run(ring));
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //! | `hardware_stamps` | `ioctl` | a network card takes stamps only when told to |
 //! | `interfaces` | `if_nameindex`, `ioctl` | names and kinds of interfaces where no netlink socket is open |
 //! | `limits` | `getrlimit`, `setrlimit` | locked memory, before the privilege to lift its limit is given up |
-//! | `memory` | `membarrier` | an order between our writes and running kernel programs |
+//! | `memory` | `membarrier`, `mallopt` | an order between our writes and running kernel programs; pages that are given back |
 //! | `namespace` | `unshare` | std knows no namespaces |
 //! | `netlink` | `bind`, `send`, `recvfrom` on `AF_NETLINK` | std knows no netlink sockets |
 //! | `packet` | `bind`, `getsockname`, `send`, `recv`, `getsockopt` on `AF_PACKET` | std knows no packet sockets |

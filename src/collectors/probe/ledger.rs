@@ -1,7 +1,7 @@
 //! What is counted of all targets together: packets by protocol, what was ignored, and for each interface which clock
 //! measured and how long probes waited in its queue. Targets come and go; these figures only grow.
 
-use super::target::{Clock, Totals};
+use super::target::Totals;
 
 /// Most interfaces that are told apart; what leaves by others counts for the last one.
 const MOST_INTERFACES: usize = 32;
@@ -46,7 +46,7 @@ pub struct Interface {
 /// The totals of a target that count for an interface; times are in nanoseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Accounted {
-    /// Round trips by clock, in the order of [`Clock`].
+    /// Round trips by clock, in the order of [`Clock`](super::target::Clock).
     pub clocks: [u64; 4],
     /// Time in the queue.
     pub queued: u64,
@@ -59,7 +59,7 @@ pub struct Accounted {
 impl Accounted {
     fn of(totals: &Totals) -> Self {
         Accounted {
-            clocks: Clock::ALL.map(|(clock, _)| totals.measured_by(clock)),
+            clocks: totals.clocks(),
             queued: totals.queued,
             queued_probes: totals.queued_probes,
             impossible: totals.impossible_stamps,

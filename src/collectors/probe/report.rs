@@ -11,6 +11,7 @@ use super::table::{Entry, Port};
 use super::target::{Cause, Clock, Target, histogram};
 use crate::metrics::{LabelSet, Page, Value};
 use crate::names::host_name::HostName;
+use crate::sorted::Sorted;
 use crate::words::quoted;
 
 /// A family of a target with what its sample is, if there is any.
@@ -48,6 +49,7 @@ fn or_nan(value: Option<f64>) -> Option<Value> {
 }
 
 /// What somebody calls a target: the host as it was asked for, and the name in the configuration.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Called {
     ip: IpAddr,
     port: Port,
@@ -94,7 +96,7 @@ fn write(page: &mut Page, entries: &[&Entry], called: &[Called], is_tcp: bool) {
     if entries.is_empty() {
         return;
     }
-    let labels: Vec<LabelSet> = entries.iter().map(|entry| labels(page, entry, &[])).collect();
+    let labels: Vec<LabelSet> = entries.iter().map(|entry| labels(page, entry)).collect();
     let each = || labels.iter().copied().zip(entries.iter().map(|entry| &entry.target));
     for (family, value) in &COLUMNS {
         page.family(family.of(is_tcp));
@@ -109,11 +111,11 @@ fn write(page: &mut Page, entries: &[&Entry], called: &[Called], is_tcp: bool) {
         each().for_each(|(labels, target)| page.sample(labels, target.totals().refused));
     }
     page.family(metrics::LOST.of(is_tcp));
-    for entry in &entries {
+    for (entry, own) in entries.iter().zip(&labels) {
         for (cause, word) in Cause::ALL {
             let lost = entry.target.totals().lost(cause);
             if lost > 0 || cause == Cause::Timeout {
-                let labels = self::labels(page, entry, &[word]);
+                let labels = page.labels_behind(*own, &[&word]);
                 page.sample(labels, lost);
             }
         }
@@ -127,16 +129,12 @@ fn write(page: &mut Page, entries: &[&Entry], called: &[Called], is_tcp: bool) {
         }
     }
     page.family(metrics::INFO.of(is_tcp));
-    let mut written: Vec<&Called> = Vec::new();
+    let mut written = Sorted::default();
     for call in called.iter().filter(|call| call.port.is_some() == is_tcp) {
-        let is_same = |other: &&Called| {
-            (other.ip, other.port, &other.host, &other.name) == (call.ip, call.port, &call.host, &call.name)
-        };
         // One host may be wanted twice, and one label set may stand in a page once.
-        if written.iter().any(is_same) {
+        if written.insert(call, ()).is_some() {
             continue;
         }
-        written.push(call);
         let labels = match call.port {
             Some(port) => page.labels(&[&call.ip, &port, &call.host, &call.name]),
             None => page.labels(&[&call.ip, &call.host, &call.name]),
@@ -145,14 +143,11 @@ fn write(page: &mut Page, entries: &[&Entry], called: &[Called], is_tcp: bool) {
     }
 }
 
-/// The labels of a target, and further ones.
-fn labels(page: &mut Page, entry: &Entry, more: &[&str]) -> LabelSet {
-    let (ip, port) = (&entry.key.ip, entry.key.port);
-    match (&port, more) {
-        (None, []) => page.labels(&[ip]),
-        (None, [more, ..]) => page.labels(&[ip, more]),
-        (Some(port), []) => page.labels(&[ip, port]),
-        (Some(port), [more, ..]) => page.labels(&[ip, port, more]),
+/// The labels of a target.
+fn labels(page: &mut Page, entry: &Entry) -> LabelSet {
+    match &entry.key.port {
+        None => page.labels(&[&entry.key.ip]),
+        Some(port) => page.labels(&[&entry.key.ip, port]),
     }
 }
 

@@ -323,12 +323,13 @@ impl Table {
 
     /// A target by its number.
     pub fn get(&self, id: u32) -> Option<&Entry> {
-        self.entries.get(&id).map(|entry| &**entry)
+        // Numbers are given in order, so each stands at its own place until one is removed.
+        self.entries.get_near(id as usize, &id).map(|entry| &**entry)
     }
 
     /// A target by its number, to be changed.
     pub fn get_mut(&mut self, id: u32) -> Option<&mut Entry> {
-        self.entries.get_mut(&id).map(|entry| &mut **entry)
+        self.entries.get_mut_near(id as usize, &id).map(|entry| &mut **entry)
     }
 
     /// All targets with their numbers, in the order of addresses.

@@ -197,6 +197,11 @@ impl Totals {
         self.lost.get(&cause).copied().unwrap_or_default()
     }
 
+    /// Round trips by the clock that measured them, in the order of [`Clock`].
+    pub fn clocks(&self) -> [u64; 4] {
+        self.clocks
+    }
+
     /// Round trips that were measured by this clock.
     pub fn measured_by(&self, clock: Clock) -> u64 {
         self.clocks.get(clock as usize).copied().unwrap_or_default()
