@@ -46,6 +46,7 @@ pub struct Setup<'a> {
     flags: Vec<String>,
     pins: PathBuf,
     confine: Confine,
+    program: PathBuf,
     /// The configuration says where the text file goes, not a flag.
     textfile_by_config: bool,
 }
@@ -71,6 +72,7 @@ impl<'a> Setup<'a> {
             flags: Vec::new(),
             pins: lab.bpffs(),
             confine: Confine::default(),
+            program: binary(),
             textfile_by_config: false,
         }
     }
@@ -95,6 +97,12 @@ impl<'a> Setup<'a> {
     /// Takes something away from the program: system calls, capabilities, locked memory.
     pub fn confined(mut self, confine: Confine) -> Self {
         self.confine = confine;
+        self
+    }
+
+    /// Runs another build of the program.
+    pub fn program(mut self, program: &Path) -> Self {
+        self.program = program.to_owned();
         self
     }
 
@@ -164,7 +172,7 @@ impl<'a> Setup<'a> {
 
     /// The command that runs the program with these flags, to be started in another way.
     pub fn command(&self) -> Command {
-        let mut command = self.node.command(binary());
+        let mut command = self.node.command(&self.program);
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").current_dir(&self.dir);
         command.arg("-c").arg(self.dir.join("config/gatemeter"));
         for (option, path) in [
@@ -192,7 +200,7 @@ impl<'a> Setup<'a> {
     }
 
     /// A page counts as complete once every collector that is to run has said how it is.
-    fn complete(&self, page: &str) -> Result<(), String> {
+    pub fn complete(&self, page: &str) -> Result<(), String> {
         let chosen = |row: &&Row| match self.value_of("--collectors") {
             Some(names) => names.split(',').any(|chosen| chosen.trim() == row.name),
             None => {
