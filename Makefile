@@ -19,7 +19,7 @@ SECONDS_SYSTEM ?= 2400
 ROUTERS := mips mipsel aarch64 x86_64
 EMULATED ?= mips mipsel aarch64
 
-.PHONY: help demo run test lint unit integration qemu qemu-mips system-test screenshots bench soak bpf bpf-check \
+.PHONY: help demo run test lint unit integration qemu qemu-mips system-test screenshots bench sizes soak bpf bpf-check \
 	cross package fuzz clean setup-% versions
 .DEFAULT_GOAL := help
 # The test results come last, whatever -j says.
@@ -89,8 +89,20 @@ screenshots: setup-screenshots ## pictures of the live page in a whole home, for
 	SCREENSHOTS=$(CURDIR)/docs $(CARGO) test --test page screenshots
 	pngquant --force --ext .png --skip-if-larger --speed 1 docs/page-*.png
 
-bench: setup-bench ## what it costs, side by side with its peers where they are installed (root)
-	$(CARGO) bench --bench packet_cost --bench probe_cost --bench probe --bench scrape --bench clients --bench flows --bench freebox
+# In the order of docs/benchmarks.md; `summary` comes last. A missed budget is no failure, an assumption that fails is.
+BENCHES := sizes memory packet_cost clients flows probe scrape homeplug freebox idle
+
+bench: setup-bench ## what it costs, side by side with its peers, and a table of all budgets (root; BENCHES=memory for one)
+	@rm -f $(BENCHES:%=target/bench/%.tsv)
+	$(CARGO) bench --no-run $(BENCHES:%=--bench %) --bench summary
+	@begun=$$(date +%s); failed=0; \
+	for bench in $(BENCHES); do $(CARGO) bench --quiet --bench $$bench || failed=1; done; \
+	$(CARGO) bench --quiet --bench summary || failed=1; \
+	echo; echo "$$(nproc) cores, Linux $$(uname -r), load $$(cut -d' ' -f1-3 /proc/loadavg), $$(date +%F), $$(($$(date +%s) - begun)) s"; \
+	exit $$failed
+
+sizes: ## what the programs in dist/ weigh on flash, beside budgets and peers
+	$(CARGO) bench --quiet --bench sizes
 
 soak: setup-bench ## everything at once, for long: memory, descriptors, missed intervals (root; SECONDS_SOAK=3600)
 	$(CARGO) bench --bench soak -- --seconds $(SECONDS_SOAK)

@@ -21,6 +21,10 @@
 mod inject;
 #[path = "../tests/lab/mod.rs"]
 mod lab;
+#[path = "../tests/support/report.rs"]
+mod report;
+#[path = "../tests/support/usage.rs"]
+mod usage;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -34,10 +38,12 @@ use gatemeter::netlink::conntrack::{self, GROUP_DESTROY, GROUP_NEW, GROUP_UPDATE
 use gatemeter::netlink::transport::Events;
 use inject::{Flow, Injector};
 use lab::Lab;
+use report::{Rounds, shown};
+use usage::{children_ms, status_kb};
 
 const CLIENTS: u32 = 250;
 const INTERVAL: Duration = Duration::from_secs(2);
-const INTERVALS: u32 = 7;
+const INTERVALS: u32 = 5;
 /// Flows in the table.
 const FLOWS: [u32; 2] = [20_000, 50_000];
 /// Connections that begin in a second.
@@ -94,24 +100,27 @@ impl Drop for End<'_> {
 }
 
 fn measure(lab: &Lab, traffic: &Traffic) {
-    println!("flows: CPU ms per interval of {INTERVAL:?}, median [lowest, highest] of {INTERVALS}\n");
-    println!(
-        "{:>7} {:>6} {:<34} {:>24} {:>8} {:>6} {:>8}",
-        "flows", "new/s", "how", "ms", "events", "dumps", "overruns"
-    );
+    println!("clients: following connections, CPU of an interval of {INTERVAL:?}, {INTERVALS} intervals");
+    report::head(&["flows", "new in a second", "how", "ms", "events", "dumps", "overruns"]);
     let mut injector = Injector::open();
     let mut there = 0;
     for flows in FLOWS {
         injector.add((there..flows).map(|n| Flow::nth(n, CLIENTS)));
         there = flows;
-        let row = |rate: u32, how: &str, found: Found| println!("{flows:>7} {rate:>6} {how:<34} {found}");
+        let count = shown(flows.into());
+        let row = |rate: u32, how: &str, found: Found| {
+            let Found { ms, events, dumps, overruns, .. } = found;
+            let numbers = [rate, events, dumps as u32, overruns as u32].map(|number| number.to_string());
+            report::line(&[&count, &numbers[0], how, &ms.text(), &numbers[1], &numbers[2], &numbers[3]]);
+        };
+        let single = |what: &str, figure: f64| report::line(&[&count, "", what, &shown(figure), "", "", ""]);
         let before = resident_kb();
         let silent = follow(Options::default());
         let kb = silent.resident_kb - before;
         row(0, "events, on a silent network", silent);
         // Later what has been freed meanwhile is used again.
         if flows == FLOWS[0] {
-            println!("{flows:>7} {:>6} {:<34} {kb:>24}", "", "kB of memory for that");
+            single("kB of memory for that", kb as f64);
         }
         for rate in RATES {
             traffic.rate.store(rate, Relaxed);
@@ -126,25 +135,20 @@ fn measure(lab: &Lab, traffic: &Traffic) {
         }
         traffic.rate.store(0, Relaxed);
         thread::sleep(INTERVAL * 4);
-        let listing = children_ms(|| drop(lab.router.must(&["conntrack", "-L", "-o", "extended"])));
-        println!("{flows:>7} {:>6} {:<34} {listing:>24.1}", "", "conntrack -L, without reading it");
+        // Ten times, since the kernel tells it in steps of 10 ms.
+        let began = children_ms();
+        (0..10).for_each(|_| drop(lab.router.must(&["conntrack", "-L", "-o", "extended"])));
+        single("`conntrack -L`, its output unread", (children_ms() - began) / 10.0);
     }
 }
 
 /// What intervals of one kind cost.
 struct Found {
-    ms: Vec<f64>,
+    ms: Rounds,
     events: u32,
     dumps: u64,
     overruns: u64,
     resident_kb: u64,
-}
-
-impl std::fmt::Display for Found {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Found { ms, events, dumps, overruns, .. } = self;
-        write!(f, "{:>24} {events:>8} {dumps:>6} {overruns:>8}", spread(ms.clone()))
-    }
 }
 
 /// Intervals of our own following, after the first dump.
@@ -189,9 +193,8 @@ fn take_in(groups: u32, filtered: bool) -> Found {
 
 /// What a connection costs all CPUs together, nobody listening and somebody listening.
 fn kernel_cost(lab: &Lab, server: SocketAddr) {
-    println!(
-        "\nthe whole machine's CPU us per connection, {SERIES} connections, median [lowest, highest] of {INTERVALS}\n"
-    );
+    println!("\nclients: the whole machine's CPU for a connection, {INTERVALS} series of {SERIES}");
+    report::head(&["who listens", "us"]);
     let ends = GROUP_NEW | GROUP_DESTROY;
     let ways = [("nobody listens", 0), ("begin and end only", ends), ("changes, filtered", 7), ("changes, all", 7 | 8)];
     let mut rounds = vec![Vec::new(); ways.len()];
@@ -213,8 +216,9 @@ fn kernel_cost(lab: &Lab, server: SocketAddr) {
         }
     }
     for ((how, _), us) in ways.iter().zip(rounds) {
-        println!("{how:<34} {:>24}", spread(us));
+        report::line(&[how, &Rounds::from_iter(us).text()]);
     }
+    println!();
 }
 
 /// Connections that somebody makes at a rate.
@@ -271,11 +275,6 @@ fn serve_udp(socket: &UdpSocket, traffic: &Traffic) {
     }
 }
 
-fn spread(mut figures: Vec<f64>) -> String {
-    figures.sort_unstable_by(f64::total_cmp);
-    format!("{:.2} [{:.2}, {:.2}]", figures[figures.len() / 2], figures[0], figures[figures.len() - 1])
-}
-
 /// CPU time of this thread.
 fn cpu_ms() -> f64 {
     let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
@@ -290,20 +289,6 @@ fn busy_ms() -> f64 {
     (fields[0] + fields[1] + fields[2] + fields[5] + fields[6]) * 10.0
 }
 
-/// CPU time of the programs that `work` runs, the mean of ten times; the kernel tells it in steps of 10 ms.
-fn children_ms(work: impl Fn()) -> f64 {
-    let now = || {
-        let text = fs::read_to_string("/proc/self/stat").unwrap();
-        let fields: Vec<&str> = text.rsplit(')').next().unwrap().split_whitespace().collect();
-        fields[13..15].iter().map(|ticks| ticks.parse::<f64>().unwrap() * 10.0).sum::<f64>()
-    };
-    let began = now();
-    (0..10).for_each(|_| work());
-    (now() - began) / 10.0
-}
-
 fn resident_kb() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
+    status_kb(std::process::id(), "VmRSS:")
 }

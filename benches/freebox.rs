@@ -1,6 +1,7 @@
 //! What the `freebox` collector costs against a simulated box: a run of `once` with every group, as telegraf would start
-//! it, and the daemon that keeps its session; and what the program weighs. `make bench` runs it; it takes root. With
-//! `--features tls` the fibre box is spoken to over HTTPS, with OpenSSL (socat) in front of it.
+//! it, and the daemon that keeps its session; beside them, on the same box, a script that works as freebox-monitoring does
+//! (`freebox/standin.py`, our own). `make bench` runs it; it takes root. With `--features tls` the box is spoken to over
+//! HTTPS, with OpenSSL (socat) in front of it, and the script is left out.
 //!
 //! CPU time of a run is that of all ended children (/proc/self/stat, 10 ms steps over all runs together), of the daemon
 //! the kernel's own account of its threads (/proc/PID/task/TID/schedstat).
@@ -17,6 +18,10 @@
 mod harness;
 #[path = "../tests/lab/mod.rs"]
 mod lab;
+#[path = "../tests/support/report.rs"]
+mod report;
+#[path = "../tests/support/usage.rs"]
+mod usage;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -26,17 +31,24 @@ use std::time::Duration;
 use harness::{PATIENCE, Setup};
 use lab::freebox::{Freebox, Model};
 use lab::{Lab, process};
+use report::{Budget, Peer, Rounds, Summary, shown};
+use usage::{children_ms, cpu_nanoseconds, largest_child_kb, status_kb};
 
 const ROUNDS: usize = 5;
 /// Runs of `once` in a round.
 const RUNS: u32 = 100;
+/// Runs of the script in a round.
+const SCRIPT_RUNS: u32 = 5;
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/freebox/standin.py");
 /// Seconds of a round with the daemon, which collects once in each.
 const SECONDS: u64 = 20;
 
 fn main() {
-    println!("freebox: CPU, {ROUNDS} rounds, median [lowest, highest]\n");
-    println!("{:<44} {:>26} {:>12} {:>12}", "program", "ms", "resident kB", "at most kB");
-    for (model, name) in [(Model::Fibre, "fibre"), (Model::Dsl, "DSL")] {
+    let summary = Summary::new("freebox");
+    println!("freebox: {ROUNDS} rounds of {RUNS} runs, or {SECONDS} s");
+    report::head(&["program", "CPU, ms", "requests", "resident, kB", "at most, kB"]);
+    // The last figures are what freebox_monitor.py itself took.
+    for (model, name, quoted) in [(Model::Fibre, "fibre", 226.0), (Model::Dsl, "DSL", 117.0)] {
         let lab = Lab::builder().hosts(0).build();
         let freebox = Freebox::start(&lab.internet, model);
         let endpoint = format!("freebox.endpoint={}", lab.internet.v4);
@@ -47,30 +59,54 @@ fn main() {
         let path = setup.dir().join("state/freebox.json");
         fs::write(&path, freebox.credentials()).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        let once = (0..ROUNDS).map(|_| {
-            let before = children_ms();
-            for _ in 0..RUNS {
-                assert_eq!(setup.run(&["once", "-f", "influxdb"]).status.code(), Some(0));
-            }
-            (children_ms() - before) / f64::from(RUNS)
-        });
-        print(&format!("gatemeter once, all groups, {name}"), once.collect(), None);
-        let asked = freebox.requests().len();
-        setup.run(&["once"]);
-        println!("  {} requests", freebox.requests().len() - asked);
+        let once = per_run(RUNS, || assert_eq!(setup.run(&["once", "-f", "influxdb"]).status.code(), Some(0)));
+        let requests = |work: &dyn Fn()| {
+            let before = freebox.requests().len();
+            work();
+            (freebox.requests().len() - before).to_string()
+        };
+        let asked = requests(&|| drop(setup.run(&["once"])));
+        report::line(&[&format!("gatemeter once, all groups, {name}"), &once.text(), &asked, "", ""]);
+        let mut peers = Vec::new();
+        if !cfg!(feature = "tls") {
+            let url = format!("http://{}", lab.internet.v4);
+            let script = || {
+                let output = lab.router.must(&["/usr/bin/python3", SCRIPT, &url, &path.display().to_string()]);
+                assert!(output.lines().count() > 50, "{output}");
+            };
+            let theirs = per_run(SCRIPT_RUNS, script);
+            // Of all children it is the largest by far.
+            let most = shown(largest_child_kb() as f64);
+            report::line(&[&format!("the script, all groups, {name}"), &theirs.text(), &requests(&script), "", &most]);
+            peers.push(Peer::new("a script in its way", theirs.median()));
+        }
+        peers.push(Peer::quoted("freebox_monitor.py", quoted));
+        let what = format!("freebox: CPU of a run, all groups, {name}");
+        summary.row(&what, Budget::AtMost(8.0), "ms", &once, &peers);
         let daemon = setup.start();
         daemon.wait_until("everything was read", |metrics| metrics.get("freebox_up{section=\"vpnclient\"}").map(drop));
         let rounds = (0..ROUNDS).map(|_| {
-            let (before, count) = (cpu_ms(daemon.pid()), freebox.count("connection"));
+            let (before, count) = (cpu_nanoseconds(daemon.pid()), freebox.count("connection"));
             thread::sleep(Duration::from_secs(SECONDS));
-            (cpu_ms(daemon.pid()) - before) / (freebox.count("connection") - count) as f64
+            (cpu_nanoseconds(daemon.pid()) - before) as f64 / 1e6 / (freebox.count("connection") - count) as f64
         });
-        let rounds = rounds.collect();
-        print(&format!("gatemeter daemon, each collection, {name}"), rounds, Some(daemon.pid()));
+        let rounds: Rounds = rounds.collect();
+        let memory = ["VmRSS:", "VmHWM:"].map(|name| shown(status_kb(daemon.pid(), name) as f64));
+        let program = format!("gatemeter daemon, each collection, {name}");
+        report::line(&[&program, &rounds.text(), "", &memory[0], &memory[1]]);
         assert!(process::poll(PATIENCE, || (freebox.sessions().len() == 1).then_some(())).is_some());
     }
-    let binary = harness::binary();
-    println!("\n{}: {} bytes", binary.display(), fs::metadata(&binary).unwrap().len());
+    println!();
+}
+
+/// Milliseconds of CPU that a run takes, of all rounds.
+fn per_run(runs: u32, run: impl Fn()) -> Rounds {
+    let round = |_| {
+        let before = children_ms();
+        (0..runs).for_each(|_| run());
+        (children_ms() - before) / f64::from(runs)
+    };
+    (0..ROUNDS).map(round).collect()
 }
 
 /// With TLS there is no sense in checking a certificate that was made for the occasion.
@@ -87,34 +123,4 @@ fn front(lab: &Lab) -> process::Background {
     let listens = || lab.internet.must(&["ss", "-Hltn", "sport = :443"]).contains("LISTEN").then_some(());
     process::poll(PATIENCE, listens).expect("socat does not start");
     front
-}
-
-fn print(what: &str, mut rounds: Vec<f64>, pid: Option<u32>) {
-    rounds.sort_by(f64::total_cmp);
-    let ms = format!("{:.2} [{:.2}, {:.2}]", rounds[rounds.len() / 2], rounds[0], rounds[rounds.len() - 1]);
-    let memory = |name| pid.map(|pid| status(pid, name)).unwrap_or_default();
-    println!("{what:<44} {ms:>26} {:>12} {:>12}", memory("VmRSS:"), memory("VmHWM:"));
-}
-
-fn status(pid: u32, name: &str) -> String {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = text.lines().find(|line| line.starts_with(name)).unwrap();
-    line.split_ascii_whitespace().nth(1).unwrap().to_owned()
-}
-
-/// CPU time of the threads of a process, in milliseconds.
-fn cpu_ms(pid: u32) -> f64 {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let ns = |task: fs::DirEntry| -> f64 {
-        let text = fs::read_to_string(task.path().join("schedstat")).unwrap();
-        text.split(' ').next().unwrap().parse().unwrap()
-    };
-    tasks.map(|task| ns(task.unwrap())).sum::<f64>() / 1e6
-}
-
-/// CPU time of all children that have ended, in milliseconds (proc_pid_stat(5), fields 16 and 17).
-fn children_ms() -> f64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat[stat.rfind(')').unwrap()..].split(' ').collect();
-    [14, 15].iter().map(|field| fields[*field].parse::<f64>().unwrap() * 10.0).sum()
 }

@@ -2,8 +2,9 @@
 //! (kernel.bpf_stats_enabled). Needs root; `make bench` runs it.
 //!
 //! Every round measures each program on the same packets in turn: one that does nothing, ours, and for comparison the
-//! least that can be called accounting (one constant subnet, one look-up by address, two adds). What counts is the
-//! difference to the one that does nothing, which holds the cost of measuring.
+//! least that can be called accounting, and one that looks up what mezoura looks up (`packet_cost/others.rs`). What counts
+//! is the difference to the one that does nothing, which holds the cost of measuring. At the end every core sends packets
+//! of the same host at once: what cores share, they wait for.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed assumption stops the test")]
 #![allow(missing_docs)]
 #![allow(clippy::disallowed_methods, reason = "runs ip to set up")]
@@ -12,15 +13,22 @@
 mod bpf;
 #[path = "../tests/support/net.rs"]
 mod net;
+#[path = "packet_cost/others.rs"]
+mod others;
+#[path = "../tests/support/report.rs"]
+mod report;
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::sync::Barrier;
+use std::thread;
 
 use etherparse::PacketBuilder;
 use gatemeter::collectors::traffic::codec::Rules;
 use gatemeter::collectors::traffic::loader::{Accounting, Attach, Direction, Settings};
-use gatemeter::sys::bpf::{Map, TCX_EGRESS, TCX_INGRESS, possible_cpus, tcx_attach};
+use gatemeter::sys::bpf::{TCX_EGRESS, TCX_INGRESS, tcx_attach};
+use report::{Budget, Peer, Rounds, Summary};
 
 const PACKETS: usize = 200_000;
 const ROUNDS: usize = 7;
@@ -28,8 +36,12 @@ const HOST: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const ROUTER: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
 const STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
+/// What mezoura itself took per packet above an empty program, up and down.
+const MEZOURA: [f64; 2] = [91.0, 77.0];
+
 struct Veth {
     lan: u32,
+    host: u32,
     from_lan: net::Sender,
     to_lan: net::Sender,
 }
@@ -47,7 +59,7 @@ fn main() {
 
 fn measure() {
     let (lan, host) = net::veth("lan0", "host0");
-    let veth = Veth { lan, from_lan: net::Sender::new(host), to_lan: net::Sender::new(lan) };
+    let veth = Veth { lan, host, from_lan: net::Sender::new(host), to_lan: net::Sender::new(lan) };
     let (lan4, internet4) = ([192, 168, 1, 10], [203, 0, 113, 5]);
     let lan6 = "2001:db8:1::10".parse::<Ipv6Addr>().unwrap();
     let internet6 = "2a00:1450::5".parse::<Ipv6Addr>().unwrap();
@@ -55,61 +67,125 @@ fn measure() {
     arp_up[12..14].copy_from_slice(&[8, 6]);
     arp_down[12..14].copy_from_slice(&[8, 6]);
 
-    println!("ns per packet above an empty program: median (lowest to highest of {ROUNDS} rounds of {PACKETS})");
+    let summary = Summary::new("packet_cost");
+    println!("traffic: ns per packet above an empty program, {ROUNDS} rounds of {PACKETS}");
+    report::head(&["packet", "hook", "gatemeter", "the least", "mezoura's way"]);
     let cases = [
-        ("accounted, IPv4", vec![udp(lan4, internet4, true)], vec![udp(internet4, lan4, false)]),
-        ("accounted, IPv6", vec![udp(lan6, internet6, true)], vec![udp(internet6, lan6, false)]),
-        ("accounted, 250 hosts", hosts(250, true), hosts(250, false)),
-        ("ignored, LAN to LAN", vec![udp(lan4, [192, 168, 1, 11], true)], vec![udp([192, 168, 1, 11], lan4, false)]),
-        ("ignored, not IP", vec![arp_up], vec![arp_down]),
+        ("accounted, IPv4", Some(45.0), vec![udp(lan4, internet4, true)], vec![udp(internet4, lan4, false)]),
+        ("accounted, IPv6", Some(45.0), vec![udp(lan6, internet6, true)], vec![udp(internet6, lan6, false)]),
+        ("accounted, 250 hosts in turn", Some(45.0), hosts(250, true), hosts(250, false)),
+        (
+            "ignored, LAN to LAN",
+            Some(10.0),
+            vec![udp(lan4, [192, 168, 1, 11], true)],
+            vec![udp([192, 168, 1, 11], lan4, false)],
+        ),
+        ("ignored, not IP", Some(10.0), vec![arp_up], vec![arp_down]),
     ];
-    for (name, up, down) in &cases {
+    for (name, budget, up, down) in &cases {
         for (direction, frames) in [(Direction::In, up), (Direction::Out, down)] {
             let repeated = || frames.iter().cycle().take(PACKETS).map(|frame| &frame[..]);
-            let rounds = (0..ROUNDS).map(|_| {
+            // The others know IPv4 only.
+            let is_ipv4 = frames[0][12..14] == [8, 0];
+            let mut rounds = Vec::new();
+            for _ in 0..ROUNDS {
                 let empty = veth.run(&bpf::always(-1), direction, repeated());
                 let ours = veth.run_ours(1024, direction, &[], repeated());
-                // The sketch knows IPv4 only.
-                let sketch = (frames[0][12..14] == [8, 0]).then(|| {
-                    let (sketch, _map) = sketch(direction, frames);
-                    veth.run(&sketch, direction, repeated()) - empty
-                });
-                (ours - empty, sketch.unwrap_or(f64::NAN))
-            });
-            report(name, direction, rounds);
+                let mut round = vec![ours - empty];
+                if is_ipv4 {
+                    let (sketch, _map) = others::sketch(direction == Direction::In, frames);
+                    round.push(veth.run(&sketch, direction, repeated()) - empty);
+                    let (mezoura, _maps) = others::mezoura(direction == Direction::In, frames);
+                    round.push(veth.run(&mezoura, direction, repeated()) - empty);
+                }
+                rounds.push(round);
+            }
+            report(&summary, name, direction, budget.map(Budget::AtMost), &rounds);
         }
     }
 
     let many = hosts(50_000, true);
-    let rounds = (0..ROUNDS).map(|_| {
-        let empty = veth.run(&bpf::always(-1), Direction::In, many.iter().map(|frame| &frame[..]));
-        let ours = veth.run_ours(65_536, Direction::In, &[], many.iter().map(|frame| &frame[..]));
-        (ours - empty, f64::NAN)
-    });
-    report("new host each packet", Direction::In, rounds);
-    let rounds = (0..ROUNDS).map(|_| {
-        let empty = veth.run(&bpf::always(-1), Direction::In, many.iter().map(|frame| &frame[..]));
-        let known = hosts(16, true);
-        let ours = veth.run_ours(16, Direction::In, &known, many.iter().skip(16).map(|frame| &frame[..]));
-        (ours - empty, f64::NAN)
-    });
-    report("no room in the table", Direction::In, rounds);
+    let each = || many.iter().map(|frame| &frame[..]);
+    let (mut first, mut full) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let empty = veth.run(&bpf::always(-1), Direction::In, each());
+        first.push(vec![veth.run_ours(65_536, Direction::In, &[], each()) - empty]);
+        full.push(vec![veth.run_ours(16, Direction::In, &hosts(16, true), each().skip(16)) - empty]);
+    }
+    report(&summary, "first packet of a host", Direction::In, None, &first);
+    report(&summary, "no room in the table", Direction::In, None, &full);
+    together(&veth, &summary, &udp(lan4, internet4, true));
 }
 
-fn report(name: &str, direction: Direction, rounds: impl Iterator<Item = (f64, f64)>) {
-    let (mut ours, mut sketches): (Vec<f64>, Vec<f64>) = rounds.unzip();
-    let summary = |all: &mut Vec<f64>| {
-        all.sort_by(f64::total_cmp);
-        format!("{:6.1} ({:.1} to {:.1})", all[all.len() / 2], all[0], all[all.len() - 1])
-    };
-    let way = if direction == Direction::In { "ingress" } else { "egress" };
-    let sketch = if sketches[0].is_nan() { String::new() } else { format!("   sketch {}", summary(&mut sketches)) };
-    println!("{name:22} {way:8} gatemeter {}{sketch}", summary(&mut ours));
+/// A line, and a row of the summary if there is a budget. Each round has our figure first, then those of the others.
+fn report(summary: &Summary, name: &str, direction: Direction, budget: Option<Budget>, rounds: &[Vec<f64>]) {
+    let of = |n: usize| rounds.iter().map(|round| round.get(n).copied()).collect::<Option<Rounds>>();
+    let ours = of(0).unwrap();
+    let cells = [1, 2].map(|n| of(n).map(|rounds| rounds.text()).unwrap_or_default());
+    let (way, quoted) = if direction == Direction::In { ("ingress", MEZOURA[0]) } else { ("egress", MEZOURA[1]) };
+    report::line(&[name, way, &ours.text(), &cells[0], &cells[1]]);
+    let Some(budget) = budget else { return };
+    let mut peers: Vec<Peer> = Vec::new();
+    for (n, name) in [(1, "the least"), (2, "mezoura's way")] {
+        peers.extend(of(n).map(|rounds| Peer::new(name, rounds.median())));
+    }
+    if name.starts_with("accounted") {
+        peers.push(Peer::quoted("mezoura", quoted));
+    }
+    summary.row(&format!("traffic: a packet at {way}, {name}"), budget, "ns", &ours, &peers);
+}
+
+/// The same packet on one core, and on every core at once.
+fn together(veth: &Veth, summary: &Summary, frame: &Vec<u8>) {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    println!("\ntraffic: the same packet on one core and on {cores} at once, ns above an empty program");
+    report::head(&["program", "one core", &format!("{cores} cores at once"), "times as long"]);
+    if cores < 2 {
+        report::line(&["this machine has one core", "", "", ""]);
+        return;
+    }
+    let frames = std::slice::from_ref(frame);
+    let mut rounds: [Vec<[f64; 2]>; 3] = Default::default();
+    for _ in 0..ROUNDS {
+        let (sketch, _map) = others::sketch(true, frames);
+        let (mezoura, _maps) = others::mezoura(true, frames);
+        let on = |cores: usize| {
+            let run = |program: BorrowedFd<'_>| {
+                let _link = tcx_attach(program, veth.lan, TCX_INGRESS).unwrap();
+                veth.at_once(program, cores, &frames[0])
+            };
+            let empty = run(bpf::always(-1).as_fd());
+            let ours = veth.with_ours(1024, |program, _| veth.at_once(program, cores, &frames[0]));
+            [ours, run(sketch.as_fd()), run(mezoura.as_fd())].map(|ns| ns - empty)
+        };
+        let (one, all) = (on(1), on(cores));
+        for (n, rounds) in rounds.iter_mut().enumerate() {
+            rounds.push([one[n], all[n]]);
+        }
+    }
+    let names = ["gatemeter", "the least: a table per core", "mezoura's way: one table for all"];
+    let mut ratios = Vec::new();
+    for (name, rounds) in names.iter().zip(&rounds) {
+        let of = |n: usize| rounds.iter().map(|round| round[n]).collect::<Rounds>();
+        let ratio: Rounds = rounds.iter().map(|[one, all]| all / one).collect();
+        report::line(&[name, &of(0).text(), &of(1).text(), &ratio.text()]);
+        ratios.push(ratio);
+    }
+    let peers = [Peer::new("the least", ratios[1].median()), Peer::new("mezoura's way", ratios[2].median())];
+    // A tenth more is what a second busy core may do to the first one's clock and memory.
+    let what = "traffic: time of a packet with every core at it, over that with one";
+    summary.row(what, Budget::AtMost(1.1), "times", &ratios[0], &peers);
+    println!();
 }
 
 impl Veth {
     /// Mean nanoseconds per run of a program on these frames.
-    fn run<'a>(&self, program: &OwnedFd, direction: Direction, frames: impl Iterator<Item = &'a [u8]>) -> f64 {
+    fn run<'a>(
+        &self,
+        program: &impl std::os::fd::AsFd,
+        direction: Direction,
+        frames: impl Iterator<Item = &'a [u8]>,
+    ) -> f64 {
         let hook = if direction == Direction::In { TCX_INGRESS } else { TCX_EGRESS };
         let _link = tcx_attach(program.as_fd(), self.lan, hook).unwrap();
         self.measure(program.as_fd(), direction, frames)
@@ -123,6 +199,16 @@ impl Veth {
         known: &[Vec<u8>],
         frames: impl Iterator<Item = &'a [u8]>,
     ) -> f64 {
+        self.with_ours(max_hosts, |ingress, egress| {
+            let (sender, program) =
+                if direction == Direction::In { (&self.from_lan, ingress) } else { (&self.to_lan, egress) };
+            sender.send_all(known.iter().map(|frame| &frame[..]));
+            self.measure(program, direction, frames)
+        })
+    }
+
+    /// Works with ours attached, whose programs for ingress and egress it is told.
+    fn with_ours<T>(&self, max_hosts: u32, work: impl FnOnce(BorrowedFd<'_>, BorrowedFd<'_>) -> T) -> T {
         let rules = Rules {
             lan4: vec![([192, 168, 1, 0].into(), 24), ([10, 0, 0, 0].into(), 8)],
             local4: vec![([198, 51, 100, 7].into(), 32)],
@@ -133,9 +219,25 @@ impl Veth {
         let settings = Settings { max_hosts, pin_dir: None, attach: Attach::Tcx };
         let mut accounting = Accounting::open(&settings).unwrap_or_else(|error| panic!("{error}"));
         accounting.attach(self.lan, "lan0", &rules).unwrap_or_else(|error| panic!("{error}"));
-        let sender = if direction == Direction::In { &self.from_lan } else { &self.to_lan };
-        sender.send_all(known.iter().map(|frame| &frame[..]));
-        self.measure(accounting.program(direction), direction, frames)
+        work(accounting.program(Direction::In), accounting.program(Direction::Out))
+    }
+
+    /// Mean nanoseconds per run of a program that is attached, while each of so many cores sends the frame from the LAN.
+    fn at_once(&self, program: BorrowedFd<'_>, cores: usize, frame: &[u8]) -> f64 {
+        let before = stats(program);
+        let begin = Barrier::new(cores);
+        thread::scope(|scope| {
+            for core in 0..cores {
+                let begin = &begin;
+                scope.spawn(move || {
+                    net::stay_on(core);
+                    let sender = net::Sender::new(self.host);
+                    begin.wait();
+                    sender.send_all(std::iter::repeat_n(frame, PACKETS));
+                });
+            }
+        });
+        mean(before, stats(program))
     }
 
     fn measure<'a>(
@@ -147,10 +249,14 @@ impl Veth {
         let sender = if direction == Direction::In { &self.from_lan } else { &self.to_lan };
         let before = stats(program);
         sender.send_all(frames);
-        let after = stats(program);
-        assert!(after.1 - before.1 > 10_000, "the program did not run; is {STATS} 1?");
-        (after.0 - before.0) as f64 / (after.1 - before.1) as f64
+        mean(before, stats(program))
     }
+}
+
+/// Nanoseconds of a run between two looks.
+fn mean(before: (u64, u64), after: (u64, u64)) -> f64 {
+    assert!(after.1 - before.1 > 10_000, "the program did not run; is {STATS} 1?");
+    (after.0 - before.0) as f64 / (after.1 - before.1) as f64
 }
 
 /// Nanoseconds and runs of a program so far.
@@ -184,58 +290,4 @@ fn hosts(count: u32, up: bool) -> Vec<Vec<u8>> {
     let internet = Ipv4Addr::new(203, 0, 113, 5);
     let hosts = (0..count).map(|i| Ipv4Addr::from(0x0a00_0000 + i));
     hosts.map(|host| if up { udp(host, internet, true) } else { udp(internet, host, false) }).collect()
-}
-
-/// The comparison: IPv4 of one constant subnet (the first frame's /8), one look-up by address in a per-CPU table that
-/// holds all hosts of `frames`, two adds; by hand, in the instructions of linux/bpf.h.
-fn sketch(direction: Direction, frames: &[Vec<u8>]) -> (OwnedFd, Map) {
-    const PERCPU_HASH: u32 = 5;
-    let at: i16 = if direction == Direction::In { 26 } else { 30 };
-    let table = bpf::map(PERCPU_HASH, 4, 32, 1024, 0);
-    let fd = table.as_raw_fd();
-    let cpus = possible_cpus().unwrap();
-    let map = Map::new(table, cpus).unwrap();
-    let offset = at as usize;
-    for frame in frames {
-        let _ = map.update(&frame[offset..offset + 4], &vec![0; 32 * cpus], 0);
-    }
-    let mask = u32::from_ne_bytes([255, 0, 0, 0]);
-    let subnet = u32::from_ne_bytes([frames[0][offset], 0, 0, 0]);
-    let ipv4 = i32::from(u16::from_ne_bytes([8, 0]));
-    let mut code = Vec::new();
-    let mut put = |op: u8, to: u8, from: u8, off: i16, imm: i32| {
-        code.push(op);
-        code.push(if cfg!(target_endian = "big") { to << 4 | from } else { from << 4 | to });
-        code.extend(off.to_ne_bytes());
-        code.extend(imm.to_ne_bytes());
-    };
-    put(0xbf, 6, 1, 0, 0); //        r6 = r1
-    put(0x61, 2, 1, 76, 0); //       r2 = data
-    put(0x61, 3, 1, 80, 0); //       r3 = data_end
-    put(0xbf, 4, 2, 0, 0); //        r4 = r2
-    put(0x07, 4, 0, 0, 34); //       r4 += 34
-    put(0x2d, 4, 3, 20, 0); //       if r4 > r3 goto out
-    put(0x69, 4, 2, 12, 0); //       r4 = EtherType
-    put(0x55, 4, 0, 18, ipv4); //    if r4 != IPv4 goto out
-    put(0x61, 5, 2, at, 0); //       r5 = address
-    put(0xbf, 4, 5, 0, 0); //        r4 = r5
-    put(0x54, 4, 0, 0, mask as i32); // w4 &= mask
-    put(0x56, 4, 0, 14, subnet as i32); // if w4 != subnet goto out
-    put(0x63, 10, 5, -4, 0); //      key = r5
-    put(0xbf, 2, 10, 0, 0); //       r2 = r10
-    put(0x07, 2, 0, 0, -4); //       r2 += -4
-    put(0x18, 1, 1, 0, fd); //       r1 = map
-    put(0, 0, 0, 0, 0);
-    put(0x85, 0, 0, 0, 1); //        call bpf_map_lookup_elem
-    put(0x15, 0, 0, 7, 0); //        if r0 == 0 goto out
-    put(0x61, 1, 6, 0, 0); //        r1 = len
-    put(0x79, 2, 0, 0, 0); //        r2 = bytes
-    put(0x0f, 2, 1, 0, 0); //        r2 += r1
-    put(0x7b, 0, 2, 0, 0); //        bytes = r2
-    put(0x79, 2, 0, 8, 0); //        r2 = packets
-    put(0x07, 2, 0, 0, 1); //        r2 += 1
-    put(0x7b, 0, 2, 8, 0); //        packets = r2
-    put(0xb7, 0, 0, 0, -1); // out:  r0 = TC_ACT_UNSPEC
-    put(0x95, 0, 0, 0, 0); //        exit
-    (bpf::load(&code, 0).unwrap_or_else(|error| panic!("{error}")), map)
 }

@@ -20,26 +20,24 @@ mod harness;
 mod lab;
 #[path = "../tests/support/usage.rs"]
 mod usage;
+#[path = "whole/mod.rs"]
+mod whole;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use harness::{Daemon, Setup, exposition};
+use lab::Lab;
 use lab::firewall::Firewall;
-use lab::freebox::{self, Freebox};
-use lab::powerline::{Chip, Model};
 use lab::traffic::StopOnDrop;
-use lab::{GATEWAY4, Lab};
 use usage::{cpu_nanoseconds, status_kb};
+use whole::{COLLECTORS, Size, Whole};
 
-const CLIENTS: u16 = 250;
+const SIZE: Size = Size { clients: 250, targets: 1000, adapters: 30 };
 const FLOWS_EACH: usize = 80;
-const TARGETS: u32 = 1000;
-const ADAPTERS: u8 = 30;
 const SCRAPES_PER_SECOND: u32 = 10;
 /// Payload of the small packets: 142 bytes on the wire with their headers.
 const SMALL: usize = 100;
@@ -51,7 +49,6 @@ const BURST: u64 = 64;
 const WARM: Duration = Duration::from_secs(600);
 /// How long each collector runs alone at the end.
 const ALONE: Duration = Duration::from_secs(30);
-const COLLECTORS: [&str; 5] = ["traffic", "clients", "probe", "homeplug", "freebox"];
 /// Seconds between two collections of each, as configured below.
 const INTERVALS: [f64; 5] = [5.0, 2.0, 5.0, 15.0, 10.0];
 
@@ -63,36 +60,24 @@ fn main() -> ExitCode {
 
     let lab = Lab::builder().hosts(2).build();
     let _firewall = Firewall::start(&lab);
-    let crowd = lab.crowd(&lab.lan[0], CLIENTS);
-    let flows = crowd.flows(FLOWS_EACH);
-    // Any number of targets at the far end.
-    lab.internet.must(&["ip", "route", "add", "local", "10.88.0.0/16", "dev", "lo"]);
-    lab.router.must(&["ip", "route", "add", "10.88.0.0/16", "via", &GATEWAY4.to_string()]);
-    let mut model = Model::network(&vec![Chip::Qca7420; usize::from(ADAPTERS)]);
-    for from in 1..=ADAPTERS {
-        for to in (1..=ADAPTERS).filter(|to| *to != from) {
-            model.rate(from, to, 50 + u16::from(from) + u16::from(to));
-        }
-    }
-    let _powerline = lab.powerline(model);
-    freebox::grow(true);
-    let freebox = Freebox::start(&lab.internet, freebox::Model::Fibre);
-    let setup = setup(&lab, freebox.address().ip().to_string());
-    assert!(setup.run(&["freebox", "register"]).status.success(), "the box could not be registered with");
+    let whole = Whole::start(&lab, SIZE);
+    let flows = whole.crowd.flows(FLOWS_EACH);
+    let setup = whole.setup("");
 
-    println!("{} flows of {CLIENTS} clients, {TARGETS} targets, {ADAPTERS} adapters, {seconds} s", flows.count());
+    let Size { clients, targets, adapters } = SIZE;
+    println!("{} flows of {clients} clients, {targets} targets, {adapters} adapters, {seconds} s", flows.count());
     let (stop, small) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
         let stopping = StopOnDrop(&stop);
         scope.spawn(|| {
             // Each flow once in fifteen seconds, so that none expires.
-            let members = usize::from(CLIENTS);
+            let members = usize::from(clients);
             for member in (0..members).cycle() {
                 if stop.load(Ordering::Relaxed) {
                     return;
                 }
                 flows.exchange(member, 0..flows.each(), 64, 64);
-                thread::sleep(Duration::from_secs(15) / u32::from(CLIENTS));
+                thread::sleep(Duration::from_secs(15) / u32::from(clients));
             }
         });
         scope.spawn(|| send_small_packets(&lab, &stop, &small));
@@ -101,20 +86,6 @@ fn main() -> ExitCode {
         drop(stopping);
         verdict
     })
-}
-
-fn setup<'a>(lab: &'a Lab, box_ip: String) -> Setup<'a> {
-    let first = u32::from(Ipv4Addr::new(10, 88, 0, 1));
-    let targets: String =
-        (0..TARGETS).map(|n| format!("config target\n\toption host {}\n", Ipv4Addr::from(first + n))).collect();
-    let main = "config gatemeter main\n\toption http 1\n\toption interval 5\n";
-    let rest = format!(
-        "config traffic traffic\n\toption unknown_hosts 1\nconfig clients clients\n\toption interval 2\n\
-         config probe probe\n\toption interval 2000\n\toption max_targets {TARGETS}\n\
-         config homeplug homeplug\n\toption enabled 1\n\toption interface plc0\n\
-         config freebox freebox\n\toption enabled 1\n\toption endpoint {box_ip}\n\toption tls off\n\toption status all\n"
-    );
-    Setup::new(lab).uci("gatemeter", &format!("{main}{rest}{targets}")).flags(&["-e"])
 }
 
 /// From the second LAN host to the internet, as many as make 100 Mbit/s, or as many as this machine forwards.

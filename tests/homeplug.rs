@@ -10,6 +10,8 @@
     reason = "a test crate: a failed assumption must stop the test, and it runs real programs"
 )]
 
+#[path = "support/exporters.rs"]
+mod exporters;
 #[path = "support/golden.rs"]
 mod golden;
 mod harness;

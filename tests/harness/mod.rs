@@ -51,6 +51,7 @@ pub struct Setup<'a> {
     pins: PathBuf,
     confine: Confine,
     supervisor: Option<Supervisor>,
+    program: PathBuf,
     /// The configuration says where the text file goes, not a flag.
     textfile_by_config: bool,
 }
@@ -77,6 +78,7 @@ impl<'a> Setup<'a> {
             pins: lab.bpffs(),
             confine: Confine::default(),
             supervisor: None,
+            program: binary(),
             textfile_by_config: false,
         }
     }
@@ -107,6 +109,12 @@ impl<'a> Setup<'a> {
     /// Has system calls of the daemon answered in the kernel's place.
     pub fn supervised(mut self, supervisor: Supervisor) -> Self {
         self.supervisor = Some(supervisor);
+        self
+    }
+
+    /// Runs another build of the program.
+    pub fn program(mut self, program: &Path) -> Self {
+        self.program = program.to_owned();
         self
     }
 
@@ -180,7 +188,7 @@ impl<'a> Setup<'a> {
 
     /// The command that runs the program with these flags, to be started in another way.
     pub fn command(&self) -> Command {
-        let mut command = self.node.command(binary());
+        let mut command = self.node.command(&self.program);
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").current_dir(&self.dir);
         command.arg("-c").arg(self.dir.join("config/gatemeter"));
         for (option, path) in [
@@ -208,7 +216,7 @@ impl<'a> Setup<'a> {
     }
 
     /// A page counts as complete once every collector that is to run has said how it is.
-    fn complete(&self, page: &str) -> Result<(), String> {
+    pub fn complete(&self, page: &str) -> Result<(), String> {
         let chosen = |row: &&Row| match self.value_of("--collectors") {
             Some(names) => names.split(',').any(|chosen| chosen.trim() == row.name),
             None => {

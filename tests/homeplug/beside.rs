@@ -2,10 +2,11 @@
 //! what we say.
 
 use crate::common::{UP, lab, mac};
+use crate::exporters::Kind;
 use crate::harness::{Samples, Setup, exposition};
 use crate::lab::powerline::{Chip, Model};
 use crate::lab::{Lab, process};
-use crate::witness::{Exporter, Rates, blocks, lines, ours, rows};
+use crate::witness::{Rates, blocks, exporters, lines, ours, rows};
 
 /// The daemon asks now and then only: these programs take answers to its questions for answers to theirs.
 fn setup(lab: &Lab) -> Setup<'_> {
@@ -124,20 +125,15 @@ fn the_exporter_of_debian_takes_the_adapters_and_says_what_we_say() {
     let _segment = lab.powerline(Model::network(&[Chip::Int6400, Chip::Int6400]));
     _segment.model().rate(1, 2, 142);
     _segment.model().rate(2, 1, 97);
-    let setup = setup(&lab);
-    let daemon = setup.start();
+    let daemon = setup(&lab).start();
     let told = daemon.wait_until("both adapters", |metrics| Some(ours(metrics)).filter(|rates| rates.len() == 2));
-    let exporter = Exporter::start(&lab, setup.dir(), "plc0");
-    // It asks the near adapter only, and knows peers by address alone.
+    let exporter = Kind::Homeplug.start(&lab, &[]);
     let rates = || {
-        let page = exporter.page();
-        let rate = |direction: &str| {
-            let name = format!("homeplug_station_{direction}_rate_bytes{{");
-            let (series, value) = page.iter().find(|(series, _)| series.starts_with(&name))?;
-            Some((exposition::label(series, "mac_address")?, value / 131_072.0))
-        };
-        Some((rate("tx")?, rate("rx")?))
+        let page = exposition::parse(&exporter.get("/metrics").text()).unwrap();
+        let rates = exporters(&page, &mac(1));
+        (!rates.is_empty()).then_some(rates)
     };
-    let ((peer, tx), (_, rx)) = process::poll(process::LIMIT, rates).expect("the exporter tells no rates");
-    assert_eq!(told[&(mac(1), peer.to_lowercase())], (tx as u16, rx as u16));
+    let theirs = process::poll(process::LIMIT, rates).expect("the exporter tells no rates");
+    let near: Rates = told.into_iter().filter(|((device, _), _)| *device == mac(1)).collect();
+    assert_eq!(near, theirs);
 }

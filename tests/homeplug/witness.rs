@@ -1,11 +1,10 @@
 //! What other programs say of the same adapters.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+#![allow(dead_code, reason = "a benchmark uses a part of it")]
 
-use crate::harness::{Samples, exposition, http};
-use crate::lab::process::{self, Background};
-use crate::lab::{Lab, Node};
+use std::collections::BTreeMap;
+
+use crate::harness::{Samples, exposition};
 
 /// Rates in Mbit/s by adapter and peer, both in lower case: to the peer and from it.
 pub type Rates = BTreeMap<(String, String), (u16, u16)>;
@@ -59,42 +58,23 @@ pub fn lines(listing: &str) -> Rates {
 
 /// The rates we export, in Mbit/s.
 pub fn ours(metrics: &Samples) -> Rates {
+    stations(metrics, |label| Some((label("device_addr")?, label("peer_addr")?)))
+}
+
+/// Those that Debian's homeplug_exporter (0.3.0) exports. It asks the near adapter only, whose address it does not tell.
+pub fn exporters(metrics: &Samples, near: &str) -> Rates {
+    stations(metrics, |label| Some((near.to_owned(), label("mac_address")?.to_lowercase())))
+}
+
+fn stations(metrics: &Samples, pair_of: impl Fn(&dyn Fn(&str) -> Option<String>) -> Option<(String, String)>) -> Rates {
     let mut rates = Rates::new();
     for (series, value) in metrics {
         let Some(rest) = series.strip_prefix("homeplug_station_") else { continue };
         if !rest.contains("_rate_bytes{") {
             continue;
         }
-        let label = |name| exposition::label(series, name).unwrap();
-        let pair = rates.entry((label("device_addr"), label("peer_addr"))).or_default();
+        let pair = rates.entry(pair_of(&|name| exposition::label(series, name)).unwrap()).or_default();
         *(if rest.starts_with("tx") { &mut pair.0 } else { &mut pair.1 }) = (value / 131_072.0) as u16;
     }
     rates
-}
-
-/// Debian's prometheus-homeplug-exporter (homeplug_exporter 0.3.0) at work; ended on drop.
-pub struct Exporter<'a> {
-    node: &'a Node,
-    log: std::path::PathBuf,
-    _process: Background,
-}
-
-impl<'a> Exporter<'a> {
-    pub fn start(lab: &'a Lab, dir: &Path, ifname: &str) -> Self {
-        let interface = format!("--interface={ifname}");
-        let words = ["prometheus-homeplug-exporter", "--telemetry.address=127.0.0.1:9702", &interface];
-        let log = dir.join("exporter.log");
-        let process = lab.router.start(&words, &log);
-        Exporter { node: &lab.router, log, _process: process }
-    }
-
-    /// Its page, once it serves one.
-    pub fn page(&self) -> Samples {
-        let page = || {
-            let response = http::get(self.node, ([127, 0, 0, 1], 9702).into(), "/metrics", &[]).ok()?;
-            (response.status == 200).then(|| exposition::parse(&response.text()).unwrap())
-        };
-        let log = || std::fs::read_to_string(&self.log).unwrap_or_default();
-        process::poll(process::LIMIT, page).unwrap_or_else(|| panic!("the exporter serves no page:\n{}", log()))
-    }
 }

@@ -66,6 +66,12 @@ impl Crowd<'_> {
         colons(mac(n))
     }
 
+    /// What a DHCP server that has given them their addresses would write: `device-0` and so on.
+    pub fn leases(&self) -> String {
+        let lease = |(n, ip): (u16, &Ipv4Addr)| format!("1900000000 {} {ip} device-{n} *\n", Self::mac_text(n));
+        (0..).zip(&self.members).map(lease).collect()
+    }
+
     /// Opens `each` flows per member: datagrams up and down have crossed the router in every one when this returns.
     pub fn flows(&self, each: usize) -> Flows {
         let near: Vec<_> = self.members.iter().map(|&ip| self.host.udp_socket(ip, 0)).collect();

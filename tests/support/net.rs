@@ -71,6 +71,17 @@ pub fn pin_dir() -> PathBuf {
     PathBuf::from("/mnt/bpf/gatemeter")
 }
 
+/// Keeps the calling thread on one core, by its number from 0.
+pub fn stay_on(core: usize) {
+    // SAFETY: the set is plain bits, for which zero is a value.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set is alive; a number beyond its end is ignored.
+    unsafe { libc::CPU_SET(core, &mut set) };
+    // SAFETY: 0 is the calling thread, and `set` is a live set of the given size.
+    let result = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) };
+    assert_eq!(result, 0, "core {core}: {}", io::Error::last_os_error());
+}
+
 /// A packet socket that sends raw frames out of one interface.
 pub struct Sender(OwnedFd);
 
