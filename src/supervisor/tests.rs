@@ -157,7 +157,7 @@ fn a_panic_over_new_settings_is_contained_too() {
             told.recv().await.unwrap();
         }
     };
-    smol::block_on(run.or(watch));
+    alarm::block_on(run.or(watch));
     let trouble = status.trouble.borrow().clone().unwrap();
     assert!(trouble.starts_with("cannot take over new settings: the program has a fault: index out of"), "{trouble}");
 }
