@@ -18,8 +18,9 @@ use super::inject::{Flow, Injector};
 use super::{CLIENTS_UP, Daemon, Lab, PATIENCE, Samples, Setup, StopOnDrop, UP, figures, process, setup_of};
 use crate::harness::supervise::Answer;
 use crate::harness::{Supervisor, Told};
-use crate::lab::Node;
+use crate::lab::powerline::Model;
 use crate::lab::traffic::send_udp;
+use crate::lab::{GATEWAY6, Node};
 
 const PROBE_UP: &str = "gatemeter_collector_up{collector=\"probe\"}";
 
@@ -73,23 +74,37 @@ fn lost_events_about_the_network_leave_nothing_that_is_no_longer_so() {
     let guest = &lab.guests[0];
     // One target is reached through an interface by its name, one as the routes say.
     let (to_guest, internet) = (guest.v4.to_string(), lab.internet.v6.to_string());
-    let targets = ["-o", &format!("target.host={to_guest}"), "-o", &format!("target.host={internet}")];
+    let targets = [
+        "-o",
+        &format!("target.host={to_guest}"),
+        "-o",
+        &format!("target.host={internet}"),
+        "-o",
+        "target.host=gateway",
+        "-o",
+        "target.ip_version=6",
+    ];
     let daemon = probing(&lab, &["-o", "probe.interface4=br-guest"]).flags(&targets).start();
     for up in [UP, CLIENTS_UP, PROBE_UP] {
         daemon.wait_for(up, 1.0);
     }
-    let early = "link set br-guest down\nlink set br-guest name br-other\nlink set br-other up\n\
+    let early = "route replace default via 2001:db8:1:1::11 dev br-lan\n\
+                 link set br-guest down\nlink set br-guest name br-other\nlink set br-other up\n\
                  addr add 192.168.77.1/24 dev br-lan\n\
                  neigh add 192.168.1.200 lladdr 02:00:00:00:00:c8 nud permanent dev br-lan\n";
     let late = "link set br-other down\nlink set br-other name br-guest\nlink set br-guest up\n\
                 addr del 192.168.77.1/24 dev br-lan\nneigh del 192.168.1.200 dev br-lan\n\
-                addr add 192.168.99.1/24 dev br-lan\n";
+                addr add 192.168.99.1/24 dev br-lan\n\
+                route replace default via 2001:db8:ffff::1 dev wan\n";
     while_stopped(&daemon, || ip_batch(&lab.router, &format!("{early}{}{late}", flood())));
     let metrics = overrun(&daemon, "Lost events about the network");
 
     assert_eq!(attached(&metrics), ["br-guest", "br-lan"]);
     let ghost = metrics.keys().find(|series| series.contains("192.168.1.200"));
     assert_eq!(ghost, None, "a neighbour that is no more");
+    let is_gateway = |series: &&String| series.contains(",target=\"gateway\"");
+    let gateways: Vec<&String> = metrics.keys().filter(is_gateway).collect();
+    assert!(matches!(gateways[..], [series] if series.contains(&format!("ip=\"{GATEWAY6}\""))), "{gateways:?}");
     // The address that came counts as the LAN's, and the one that went does not.
     let host = lab.host(1);
     host.must(&["ip", "addr", "add", "192.168.77.50/24", "dev", "eth0"]);
@@ -277,8 +292,11 @@ fn a_kernel_without_memory_for_its_answers_is_told_and_asked_again() {
             false => Answer::Kernel,
         }
     });
-    let daemon = probing(&lab, &[]).supervised(supervisor).start();
-    for up in [UP, CLIENTS_UP, PROBE_UP] {
+    let _segment = lab.powerline(Model::home());
+    let flags = ["-o", "homeplug.interface=plc0", "-o", "homeplug.interval=1"];
+    let all = [UP, CLIENTS_UP, PROBE_UP, "gatemeter_collector_up{collector=\"homeplug\"}"];
+    let daemon = setup_of(&lab, "traffic,clients,probe,homeplug").flags(&flags).supervised(supervisor).start();
+    for up in all {
         daemon.wait_for(up, 1.0);
     }
     let (sent, ()) = super::while_talking(&lab, || {
@@ -286,7 +304,7 @@ fn a_kernel_without_memory_for_its_answers_is_told_and_asked_again() {
         lab.router.must(&["ip", "addr", "add", "192.168.88.1/24", "dev", "br-lan"]);
         told.by_daemon(&daemon);
         poor.store(false, Ordering::SeqCst);
-        for up in [UP, CLIENTS_UP, PROBE_UP] {
+        for up in all {
             daemon.wait_for(up, 1.0);
         }
         super::let_it_flow(&lab);

@@ -90,6 +90,7 @@ fn a_flood_of_answers_costs_a_bounded_amount_of_work_and_is_counted() {
     assert!(looked_at <= LOOKED_AT * metrics["homeplug_requests_total"] / 2.0, "{metrics:#?}");
     daemon.wait_for(&rate("tx", 1, 2), bytes(142));
     (1..=3).for_each(|n| daemon.wait_for(&device_up(n), 1.0));
+    assert!(!daemon.stderr().contains("ERROR") && !daemon.stderr().contains("WARN"), "{}", daemon.stderr());
 }
 
 #[test]
