@@ -10,6 +10,9 @@ use super::{CLIENTS_UP, Hosts, Lab, Samples, StopOnDrop, expect_both, figures, s
 use crate::harness::Told;
 use crate::lab::dns;
 
+/// A question to what is answered, if anything is.
+type Answer = fn(&[u8]) -> Option<Vec<u8>>;
+
 /// Answers every question with what `answer` makes of it until told to stop; nothing where it makes nothing.
 fn serve(socket: &UdpSocket, stop: &AtomicBool, answer: impl Fn(&[u8]) -> Option<Vec<u8>>) {
     socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
@@ -30,7 +33,7 @@ fn refuse(question: &[u8], code: u8) -> Option<Vec<u8>> {
 }
 
 /// A daemon whose names are to come from `server`, where nobody has them, and from a real one there afterwards.
-fn lives_without_names(heading: &str, answer: Option<fn(&[u8]) -> Option<Vec<u8>>>) {
+fn lives_without_names(heading: &str, answer: Option<Answer>) {
     let lab = Lab::builder().hosts(1).nat().build();
     let server: SocketAddr = (lab.router.v4, 5353).into();
     let [dns, probe_dns] = ["clients.dns_server", "probe.dns_server"].map(|option| format!("{option}={server}"));

@@ -58,7 +58,7 @@ pub struct Setup<'a> {
 
 /// The running daemon; killed on drop.
 pub struct Daemon<'a> {
-    setup: Setup<'a>,
+    setup: Box<Setup<'a>>,
     process: Background,
 }
 
@@ -162,7 +162,7 @@ impl<'a> Setup<'a> {
         if let Some(starting) = starting {
             starting.begin(&child);
         }
-        Daemon { setup: self.clone(), process: Background::adopt(child, what) }
+        Daemon { setup: Box::new(self.clone()), process: Background::adopt(child, what) }
     }
 
     /// The command as one would type it.
