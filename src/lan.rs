@@ -220,6 +220,15 @@ mod tests {
     }
 
     #[test]
+    fn a_port_of_a_bridge_is_no_lan_even_if_it_has_an_address() {
+        let mut interfaces = home();
+        assert!(interfaces.apply(address(4, "192.168.9.1", 24)));
+        assert_eq!(found(&interfaces).len(), 1);
+        assert!(interfaces.apply(Event::Link(link(4, "lan1"))));
+        assert_eq!(found(&interfaces), ["br-lan 192.168.1.0/24 2001:db8:1::/64 fd00:1::/64", "lan1 192.168.9.0/24"]);
+    }
+
+    #[test]
     fn the_same_event_twice_changes_nothing() {
         let mut interfaces = home();
         assert!(!interfaces.apply(address(3, "192.168.1.1", 24)));

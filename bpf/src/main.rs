@@ -86,8 +86,8 @@ fn account<const UP: bool>(skb: *mut __sk_buff) {
     let data = unsafe { (*skb).data } as usize;
     let end = unsafe { (*skb).data_end } as usize;
     if data + 34 <= end {
-        let kind = unsafe { *((data + 12) as *const u16) };
-        if kind == IPV4 {
+        let ethertype = unsafe { *((data + 12) as *const u16) };
+        if ethertype == IPV4 {
             let source = unsafe { *((data + 26) as *const u32) };
             let destination = unsafe { *((data + 30) as *const u32) };
             let (host, peer) = if UP { (source, destination) } else { (destination, source) };
@@ -96,7 +96,7 @@ fn account<const UP: bool>(skb: *mut __sk_buff) {
             }
             let mac = mac::<UP>(data);
             return tail4::<UP>(skb, host, peer, mac, Tags::NONE);
-        } else if kind == IPV6 {
+        } else if ethertype == IPV6 {
             if data + 54 <= end {
                 let (host, peer) = if UP { (data + 22, data + 38) } else { (data + 38, data + 22) };
                 let peer = words(peer);
@@ -106,7 +106,7 @@ fn account<const UP: bool>(skb: *mut __sk_buff) {
                 let mac = mac::<UP>(data);
                 return tail6::<UP>(skb, words(host), peer, mac, Tags::NONE);
             }
-        } else if kind != VLAN && kind != QINQ {
+        } else if ethertype != VLAN && ethertype != QINQ {
             return;
         }
     }
@@ -148,7 +148,7 @@ fn load<T: Copy>(skb: *mut __sk_buff, offset: u32) -> Option<T> {
     if refused == 0 { Some(unsafe { into.assume_init() }) } else { None }
 }
 
-/// A frame with tags in its payload, or whose headers do not lie in the linear part.
+/// Counts a frame with tags in its payload, or whose headers do not lie in the linear part: what it looks at is loaded.
 #[inline(always)]
 fn unusual<const UP: bool>(skb: *mut __sk_buff) {
     cold_path();
@@ -156,13 +156,13 @@ fn unusual<const UP: bool>(skb: *mut __sk_buff) {
     let (a, b, c) = (a as u32, b as u32, c as u32);
     let mac = if cfg!(target_endian = "little") { [a | b << 16, c] } else { [a << 16 | b, c << 16] };
     let mut tags = Tags::NONE;
-    let mut kind;
+    let mut ethertype;
     loop {
-        kind = match load::<u16>(skb, 12 + tags.len) {
-            Some(kind) => kind,
+        ethertype = match load::<u16>(skb, 12 + tags.len) {
+            Some(ethertype) => ethertype,
             None => return,
         };
-        if (kind != VLAN && kind != QINQ) || tags.len == 2 * TAG_LEN {
+        if (ethertype != VLAN && ethertype != QINQ) || tags.len == 2 * TAG_LEN {
             break;
         }
         if tags.len == 0 {
@@ -174,7 +174,7 @@ fn unusual<const UP: bool>(skb: *mut __sk_buff) {
         tags.len += TAG_LEN;
     }
     let start = ETH_LEN + tags.len;
-    if kind == IPV4 {
+    if ethertype == IPV4 {
         let Some([source, destination]) = load::<[u32; 2]>(skb, start + 12) else {
             return uncounted(TRUNCATED, 1, unsafe { (*skb).len } as u64);
         };
@@ -182,7 +182,7 @@ fn unusual<const UP: bool>(skb: *mut __sk_buff) {
         if !classify::never_internet4(peer) {
             tail4::<UP>(skb, host, peer, mac, tags);
         }
-    } else if kind == IPV6 {
+    } else if ethertype == IPV6 {
         let Some([source, destination]) = load::<[[u32; 4]; 2]>(skb, start + 8) else {
             return uncounted(TRUNCATED, 1, unsafe { (*skb).len } as u64);
         };
@@ -349,6 +349,7 @@ impl Tags {
     const NONE: Tags = Tags { len: 0, first: 0 };
 }
 
+/// Counts a packet whose peer may be the internet, if the rules of its interface say so.
 #[inline(always)]
 fn tail4<const UP: bool>(skb: *mut __sk_buff, host: u32, peer: u32, mac: [u32; 2], tags: Tags) {
     let Some(rules) = Rules::of(skb) else { return };
@@ -359,6 +360,7 @@ fn tail4<const UP: bool>(skb: *mut __sk_buff, host: u32, peer: u32, mac: [u32; 2
     add::<3, UP>(&HOSTS4, &[host, mac[0], mac[1]], bytes, packets);
 }
 
+/// Likewise over IPv6.
 #[inline(always)]
 fn tail6<const UP: bool>(skb: *mut __sk_buff, host: [u32; 4], peer: [u32; 4], mac: [u32; 2], tags: Tags) {
     let Some(rules) = Rules::of(skb) else { return };

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::harness::{Daemon, PATIENCE, Samples, Setup, exposition};
+pub use crate::lab::dhcp::{static_lease, static_leases};
 use crate::lab::traffic::{Sent, UdpPair};
 pub use crate::lab::traffic::{StopOnDrop, let_it_flow};
 use crate::lab::{End, Lab, Node, process};
@@ -100,16 +101,6 @@ pub fn setup(lab: &Lab) -> Setup<'_> {
 /// The same without any place for names but `/etc/config/dhcp`'s, which is empty: for tests that name their own.
 pub fn bare_setup(lab: &Lab) -> Setup<'_> {
     Setup::new(lab).uci("dhcp", "").flags(&["-e", "--collectors", "clients", "-o", "clients.interval=1"])
-}
-
-/// OpenWrt's /etc/config/dhcp with every host of the lab under its own name.
-pub fn static_leases(lab: &Lab) -> String {
-    lab.lan.iter().chain(&lab.guests).map(|node| static_lease(&node.name, node)).collect()
-}
-
-/// The section that names one host.
-pub fn static_lease(name: &str, node: &Node) -> String {
-    format!("config host\n\toption name '{name}'\n\toption mac '{}'\n\n", node.mac_text())
 }
 
 /// Waits until the daemon shows exactly these bytes, and no bytes of another client.

@@ -1,4 +1,5 @@
-//! A real DHCP server (dnsmasq) on the router's LAN side and real clients (busybox udhcpc) on the hosts.
+//! A real DHCP server (dnsmasq) on the router's LAN side and real clients (busybox udhcpc) on the hosts; and the
+//! configuration that names hosts without one.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -89,6 +90,16 @@ impl DhcpServer {
     pub fn pid(&self) -> u32 {
         self.daemon.pid()
     }
+}
+
+/// OpenWrt's /etc/config/dhcp with every host of the lab under its own name.
+pub fn static_leases(lab: &Lab) -> String {
+    lab.lan.iter().chain(&lab.guests).map(|node| static_lease(&node.name, node)).collect()
+}
+
+/// The section that names one host.
+pub fn static_lease(name: &str, node: &Node) -> String {
+    format!("config host\n\toption name '{name}'\n\toption mac '{}'\n\n", node.mac_text())
 }
 
 /// DHCP option 12 as udhcpc takes it, in hexadecimal digits.

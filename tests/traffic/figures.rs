@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::harness::{Daemon, PATIENCE, Samples, Setup, exposition};
+pub use crate::lab::dhcp::{static_lease, static_leases};
 use crate::lab::sys::PacketSocket;
 use crate::lab::traffic::{self, Sent, UdpPair};
 pub use crate::lab::traffic::{StopOnDrop, let_it_flow};
@@ -112,16 +113,6 @@ pub fn setup(lab: &Lab) -> Setup<'_> {
     let pins = format!("traffic.pin_dir={}", lab.bpffs().join("gatemeter").display());
     let flags = ["-e", "-t", "1", "--collectors", "traffic", "-o", &leases, "-o", &pins];
     Setup::new(lab).uci("dhcp", &static_leases(lab)).flags(&flags)
-}
-
-/// OpenWrt's /etc/config/dhcp with every host of the lab under its own name.
-pub fn static_leases(lab: &Lab) -> String {
-    lab.lan.iter().chain(&lab.guests).map(|node| static_lease(&node.name, node)).collect()
-}
-
-/// The section that names one host.
-pub fn static_lease(name: &str, node: &Node) -> String {
-    format!("config host\n\toption name '{name}'\n\toption mac '{}'\n\n", node.mac_text())
 }
 
 /// Waits until the daemon shows exactly these hosts with exactly these figures, and no other host.

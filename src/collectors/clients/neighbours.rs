@@ -189,6 +189,18 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_of_neighbours_is_bounded_and_those_that_are_known_are_followed() {
+        let mut neighbours = Neighbours::default();
+        for n in 0..=MAX_ENTRIES as u32 {
+            let addr = std::net::Ipv4Addr::from(0x0a00_0000 + n).to_string();
+            neighbours.apply(neighbour(&addr, 3, State::Reachable, Some(0)), later(0), |_| true);
+        }
+        assert_eq!(neighbours.len(), MAX_ENTRIES);
+        neighbours.apply(neighbour("10.0.0.0", 3, State::Failed, None), later(1), |_| true);
+        assert_eq!(neighbours.iter().next().map(|(_, _, entry)| entry.state), Some(State::Failed));
+    }
+
+    #[test]
     fn a_stale_entry_expires_once() {
         let mut neighbours = Neighbours::default();
         neighbours.apply(neighbour("10.0.0.2", 3, State::Stale, Some(10)), later(10), |_| true);

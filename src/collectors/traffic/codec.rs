@@ -477,6 +477,21 @@ mod tests {
     }
 
     #[test]
+    fn a_vlan_that_is_left_to_its_own_interface_has_the_bit_of_its_identifier() {
+        let rules = |skip_vlans: &[u16]| {
+            let skip_vlans = skip_vlans.to_vec();
+            rules(1, &Rules { skip_vlans, ..Rules::default() }).unwrap()
+        };
+        let some = rules(&[17, 4095, 4096]);
+        assert_eq!(
+            (word(&some, RULES_SKIPS), word(&some, RULES_SKIP), word(&some, RULES_SKIP + 127)),
+            (1, 1 << 17, 1 << 31)
+        );
+        assert_eq!((1..127).map(|at| word(&some, RULES_SKIP + at)).max(), Some(0));
+        assert_eq!(word(&rules(&[]), RULES_SKIPS), 0);
+    }
+
+    #[test]
     fn prefixes_that_add_nothing_take_no_room() {
         let mut local4 = vec![("198.51.100.0".parse().unwrap(), 24), ("192.168.0.0".parse().unwrap(), 16)];
         local4.extend((0..100).map(|i| (Ipv4Addr::new(198, 51, 100, i), 32)));

@@ -274,6 +274,17 @@ mod tests {
     }
 
     #[test]
+    fn a_flow_that_has_told_its_end_is_not_counted_again_by_a_dump() {
+        let mut ledger = begun();
+        let flow = Entry { moved: moved(1000, 3000), ..entry(host(11), server()) };
+        ledger.close(1, &flow, &lan);
+        ledger.begin();
+        ledger.read(1, &Entry { dying: true, ..flow }, &lan);
+        ledger.end();
+        assert_eq!(totals(&ledger, host(11)), [1000, 3000]);
+    }
+
+    #[test]
     fn a_flow_that_a_dump_misses_is_not_counted_twice() {
         let mut ledger = begun();
         let flow = Entry { moved: moved(1000, 3000), ..entry(host(11), server()) };

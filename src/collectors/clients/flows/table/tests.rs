@@ -90,6 +90,14 @@ fn a_refused_connection_counts_for_nobody() {
 }
 
 #[test]
+fn a_flow_that_is_being_removed_is_gone_although_a_dump_still_lists_it() {
+    let mut table = Table::new(8);
+    know(&mut table, 1, &answered(host(11), server()));
+    table.know(1, &Entry { dying: true, ..answered(host(11), server()) }, Source::Dump, &lan);
+    assert_eq!((counts(&table, 11), table.flows()), ((0, 0), 0));
+}
+
+#[test]
 fn an_update_that_tells_no_state_changes_what_is_known_and_begins_nothing() {
     let mut table = Table::new(8);
     // Picked up in its midst, as after a restart of the router: established, and then answered.
