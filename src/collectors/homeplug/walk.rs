@@ -274,7 +274,7 @@ impl Walk {
         }
         let at = match found {
             Some(at) => at,
-            None => self.find(mme.source, interface).ok_or(Reason::Limit)?,
+            None => self.add(mme.source, interface).ok_or(Reason::Limit)?,
         };
         if problem.is_some() {
             // What could be read is as good as any.
@@ -372,7 +372,7 @@ impl Walk {
             if self.devices.iter().any(|device| device.mac == peer) {
                 continue;
             }
-            if self.find(peer, interface).is_none() {
+            if self.add(peer, interface).is_none() {
                 self.counts.reject(Reason::Limit);
             } else if let Some(device) = self.devices.last_mut() {
                 device.ask(if extended { &LADDER } else { QUALCOMM_LADDER });
@@ -383,8 +383,8 @@ impl Walk {
         Ok(())
     }
 
-    /// Makes room for one more adapter; none if there are too many.
-    fn find(&mut self, mac: Mac, interface: usize) -> Option<usize> {
+    /// Adds an adapter and returns its place; none if there are too many.
+    fn add(&mut self, mac: Mac, interface: usize) -> Option<usize> {
         let at = self.devices.len();
         if at >= self.rules.max_devices {
             return None;
