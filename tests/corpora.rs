@@ -11,8 +11,8 @@ use gatemeter::collectors::freebox::groups::{self, Context, Replies};
 use gatemeter::collectors::freebox::http::Reader;
 use gatemeter::collectors::freebox::json::Doc;
 use gatemeter::collectors::freebox::table::{write_families, write_points};
+use gatemeter::collectors::homeplug::answer;
 use gatemeter::collectors::homeplug::codec::{self as powerline, BROADCAST, LOCAL, Question};
-use gatemeter::collectors::homeplug::told;
 use gatemeter::collectors::homeplug::walk::{Rules, Walk};
 use gatemeter::collectors::probe::codec::stamps::{Abi, Control};
 use gatemeter::collectors::probe::codec::{icmp, tcp};
@@ -179,7 +179,7 @@ fn answers_to_probes_and_control_messages_are_read_or_refused() {
 fn powerline_frames_are_read_or_refused() {
     let decode = |bytes: &[u8]| {
         if let Ok(mme) = powerline::read(bytes) {
-            let _ = Question::KINDS.map(|question| told::read(&mme, question));
+            let _ = Question::KINDS.map(|question| answer::read(&mme, question));
         }
         for destination in [LOCAL, BROADCAST] {
             let now = std::time::Instant::now();

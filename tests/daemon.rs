@@ -87,6 +87,16 @@ fn sigterm_and_sigint_stop_it_cleanly_and_leave_the_counters() {
 }
 
 #[test]
+fn a_reload_tells_what_it_cannot_take_over() {
+    let lab = Lab::builder().hosts(0).build();
+    let setup = Setup::new(&lab).flags(&["--collectors", "freebox"]);
+    let daemon = setup.start();
+    setup.write_uci("gatemeter", "config gatemeter 'main'\n\toption log_format json\n");
+    daemon.signal(libc::SIGHUP);
+    wait_for_lines(&daemon, "WARN  [gatemeter] main.log_format is taken over at the next start only", 1);
+}
+
+#[test]
 fn http_that_was_lost_in_a_reload_comes_back_with_the_next() {
     let lab = Lab::builder().hosts(0).build();
     let address = |change: &str| lab.router.must(&["ip", "address", change, "192.0.2.77/32", "dev", "lo"]);

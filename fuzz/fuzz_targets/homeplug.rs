@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use gatemeter::collectors::homeplug::codec::{self, BROADCAST, LOCAL, Question};
-use gatemeter::collectors::homeplug::told;
+use gatemeter::collectors::homeplug::answer;
 use gatemeter::collectors::homeplug::walk::{Rules, Walk};
 use libfuzzer_sys::fuzz_target;
 
@@ -14,7 +14,7 @@ const MOST: usize = 8;
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(mme) = codec::read(bytes) {
         assert!(mme.payload <= bytes.len());
-        let _ = Question::KINDS.map(|question| told::read(&mme, question));
+        let _ = Question::KINDS.map(|question| answer::read(&mme, question));
     }
     let mut now = Instant::now();
     for destination in [LOCAL, BROADCAST] {

@@ -273,6 +273,9 @@ impl<'a> Daemon<'a> {
             log::warn!(target: DAEMON, "{warning}");
         }
         log::set_max_level(plan.settings.log_level);
+        if plan.settings.log_format != self.plan.settings.log_format {
+            log::warn!(target: DAEMON, "main.log_format is taken over at the next start only");
+        }
         if !plan.settings.enabled {
             log::info!(target: DAEMON, "main.enabled is 0");
             return false;

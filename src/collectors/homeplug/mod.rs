@@ -3,6 +3,7 @@
 //! Every interval a [`survey`] opens the interfaces, makes one [`walk`] over the adapters that answer or are listed by one
 //! that does, and closes them again; [`report`] writes what was found. What adapters say is read by [`codec`].
 
+pub mod answer;
 pub mod codec;
 mod doctor;
 pub mod filter;
@@ -13,7 +14,6 @@ mod report;
 pub mod settings;
 mod survey;
 mod table;
-pub mod told;
 pub mod walk;
 
 use std::time::{Duration, Instant};

@@ -9,13 +9,13 @@ mod counts;
 
 use std::time::{Duration, Instant};
 
+use super::answer::{self, Answer};
 use super::codec::link::Link;
 use super::codec::mediaxtream::{self, Side};
 use super::codec::network::{Network, Station, may_be_adapter};
-use super::codec::standard::{self, Heard};
+use super::codec::standard::{self, Heard, Rates};
 use super::codec::version::{self, Version};
 use super::codec::{BROADCAST, ERROR, Fit, LOCAL, Mme, Question};
-use super::told::{self, Told};
 use crate::names::Mac;
 
 pub use counts::{Counts, Reason};
@@ -267,28 +267,26 @@ impl Walk {
         if found.is_none() && self.devices.len() >= self.rules.max_devices {
             return Err(Reason::Limit);
         }
-        let (told, problem) = told::read(mme, question);
-        let told = told.ok_or(Reason::Malformed)?;
-        if told == Told::Side(Side::Remote) && self.rules.destination == LOCAL {
+        let (answer, problem) = answer::read(mme, question);
+        let answer = answer.ok_or(Reason::Malformed)?;
+        if answer == Answer::Side(Side::Remote) && self.rules.destination == LOCAL {
             return Err(Reason::Unasked);
         }
         let at = match found {
             Some(at) => at,
-            None => self.find(mme.source, interface).ok_or(Reason::Limit)?,
+            None => self.add(mme.source, interface).ok_or(Reason::Limit)?,
         };
         if problem.is_some() {
             // What could be read is as good as any.
             self.counts.reject(Reason::Malformed);
         }
-        self.answer(at, question, told, now)
+        self.answer(at, question, answer, now)
     }
 
-    /// What an adapter has told, and whom and what to ask next.
-    fn answer(&mut self, at: usize, question: Question, told: Told, now: Instant) -> Result<(), Reason> {
-        let extended = self.rules.extended;
+    /// What an adapter has answered, and whom and what to ask next.
+    fn answer(&mut self, at: usize, question: Question, answer: Answer, now: Instant) -> Result<(), Reason> {
         let Some(device) = self.devices.get_mut(at) else { return Err(Reason::Limit) };
-        let (own, interface) = (device.mac, device.interface);
-        if let (Question::Link(_), Told::Link(link)) = (question, &told) {
+        if let (Question::Link(_), Answer::Link(link)) = (question, &answer) {
             let (Some(Question::Link(peer)), _) = device.waiting else { return Err(Reason::Unasked) };
             let tei = device.networks.iter().flat_map(|network| &network.stations).find(|peers| peers.mac == peer);
             match link {
@@ -303,57 +301,10 @@ impl Walk {
             device.go_on(now);
         }
         let mut peers: Vec<Mac> = Vec::new();
-        match told {
-            Told::Networks(networks) => {
-                // Version 1 has the whole rates, and only Qualcomm's own messages have the stations.
-                if !device.wants(question) {
-                    return Ok(());
-                }
-                device.answers_to = Some(question);
-                device.todo.retain(|next| !LADDER.contains(next));
-                self.stations -= device.stations();
-                device.networks = networks;
-                match question {
-                    // Who answers what everybody is asked has been asked for its version, too.
-                    Question::Networks1 | Question::Networks0 if extended && device.asked & question.bit() != 0 => {
-                        device.ask(&[Question::Version]);
-                    }
-                    Question::StandardNetworks => device.ask(&[Question::StandardRates2, Question::Stations]),
-                    Question::BroadcomNetworks => {
-                        let first = device.networks.first().map(|network| Question::BroadcomRates(network.nid));
-                        device.ask(first.as_slice());
-                        device.ask(&[Question::BroadcomStation]);
-                    }
-                    _ => {}
-                }
-                peers = self.tidy(at);
-                if let (Question::Networks1 | Question::Networks0, true, Some(device)) =
-                    (question, extended, self.devices.get_mut(at))
-                {
-                    peers.iter().for_each(|peer| device.ask(&[Question::Link(*peer)]));
-                }
-            }
-            Told::Rates(rates) => {
-                device.answered |= Question::StandardRates1.bit() | Question::StandardRates2.bit();
-                if matches!(device.answers_to, Some(Question::Networks1 | Question::Networks0)) {
-                    return Ok(());
-                }
-                self.stations -= device.stations();
-                let stations = rates.iter().map(|rates| Station {
-                    mac: rates.mac,
-                    tei: None,
-                    bridged: None,
-                    tx: rates.tx,
-                    rx: rates.rx,
-                    coupling: None,
-                });
-                // They do not say of which network they are; an adapter passes data in one.
-                if let Some(network) = device.networks.first_mut() {
-                    network.stations = stations.collect();
-                }
-                peers = self.tidy(at);
-            }
-            Told::Heard(heard) => {
+        match answer {
+            Answer::Networks(networks) => peers = self.networks(at, question, networks),
+            Answer::Rates(rates) => peers = self.rates(at, &rates),
+            Answer::Heard(heard) => {
                 // One that is Qualcomm's tells its networks unasked; others are asked once that is clear.
                 if device.answers_to.is_none() && device.waiting.0.is_none() {
                     device.ask(&[Question::StandardNetworks, Question::BroadcomNetworks]);
@@ -362,29 +313,89 @@ impl Walk {
                 peers.extend(heard.iter().filter(|heard| heard.is_same_network).map(|heard| heard.mac));
                 device.heard = heard;
             }
-            Told::Side(_) => device.ask(&[Question::BroadcomNetworks]),
-            Told::Version(version) => device.version = version,
-            Told::Station(station) => device.station = Some(station),
-            Told::Link(_) => {}
+            Answer::Side(_) => device.ask(&[Question::BroadcomNetworks]),
+            Answer::Version(version) => device.version = version,
+            Answer::Station(station) => device.station = Some(station),
+            Answer::Link(_) => {}
         }
         self.fill_in(at);
-        for peer in peers.into_iter().filter(|peer| *peer != own) {
+        self.ask_peers(at, peers, now);
+        Ok(())
+    }
+
+    /// Takes over the networks of an adapter, unless better ones are known; returns its peers.
+    fn networks(&mut self, at: usize, question: Question, networks: Vec<Network>) -> Vec<Mac> {
+        let extended = self.rules.extended;
+        // Version 1 has the whole rates, and only Qualcomm's own messages have the stations.
+        let Some(device) = self.devices.get_mut(at).filter(|device| device.wants(question)) else { return Vec::new() };
+        device.answers_to = Some(question);
+        device.todo.retain(|next| !LADDER.contains(next));
+        self.stations -= device.stations();
+        device.networks = networks;
+        match question {
+            // Who answers what everybody is asked has been asked for its version, too.
+            Question::Networks1 | Question::Networks0 if extended && device.asked & question.bit() != 0 => {
+                device.ask(&[Question::Version]);
+            }
+            Question::StandardNetworks => device.ask(&[Question::StandardRates2, Question::Stations]),
+            Question::BroadcomNetworks => {
+                let first = device.networks.first().map(|network| Question::BroadcomRates(network.nid));
+                device.ask(first.as_slice());
+                device.ask(&[Question::BroadcomStation]);
+            }
+            _ => {}
+        }
+        let peers = self.tidy(at);
+        if let (Question::Networks1 | Question::Networks0, true, Some(device)) =
+            (question, extended, self.devices.get_mut(at))
+        {
+            peers.iter().for_each(|peer| device.ask(&[Question::Link(*peer)]));
+        }
+        peers
+    }
+
+    /// Takes over rates that came apart from the networks, unless those have brought their own; returns the peers.
+    fn rates(&mut self, at: usize, rates: &[Rates]) -> Vec<Mac> {
+        let Some(device) = self.devices.get_mut(at) else { return Vec::new() };
+        device.answered |= Question::StandardRates1.bit() | Question::StandardRates2.bit();
+        if matches!(device.answers_to, Some(Question::Networks1 | Question::Networks0)) {
+            return Vec::new();
+        }
+        self.stations -= device.stations();
+        let stations = rates.iter().map(|rates| Station {
+            mac: rates.mac,
+            tei: None,
+            bridged: None,
+            tx: rates.tx,
+            rx: rates.rx,
+            coupling: None,
+        });
+        // They do not say of which network they are; an adapter passes data in one.
+        if let Some(network) = device.networks.first_mut() {
+            network.stations = stations.collect();
+        }
+        self.tidy(at)
+    }
+
+    /// Has those asked that an adapter has listed and that are not known yet.
+    fn ask_peers(&mut self, at: usize, peers: Vec<Mac>, now: Instant) {
+        let Some(interface) = self.devices.get(at).map(|device| device.interface) else { return };
+        for peer in peers {
             if self.devices.iter().any(|device| device.mac == peer) {
                 continue;
             }
-            if self.find(peer, interface).is_none() {
+            if self.add(peer, interface).is_none() {
                 self.counts.reject(Reason::Limit);
             } else if let Some(device) = self.devices.last_mut() {
-                device.ask(if extended { &LADDER } else { QUALCOMM_LADDER });
+                device.ask(if self.rules.extended { &LADDER } else { QUALCOMM_LADDER });
                 let everybody = self.rules.destination == BROADCAST;
                 device.waiting.1 = if everybody { now.max(self.begun + GATHER) } else { now };
             }
         }
-        Ok(())
     }
 
-    /// Makes room for one more adapter; none if there are too many.
-    fn find(&mut self, mac: Mac, interface: usize) -> Option<usize> {
+    /// Adds an adapter and returns its place; none if there are too many.
+    fn add(&mut self, mac: Mac, interface: usize) -> Option<usize> {
         let at = self.devices.len();
         if at >= self.rules.max_devices {
             return None;

@@ -132,3 +132,33 @@ impl Ledger {
         &self.interfaces
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_of_a_target_count_once_for_the_interface_it_leaves_by() {
+        let (mut ledger, mut accounted) = (Ledger::default(), Accounted::default());
+        let mut totals = Totals::default();
+        (totals.queued, totals.queued_probes) = (5, 1);
+        ledger.account("eth0", &totals, &mut accounted);
+        ledger.account("eth0", &totals, &mut accounted);
+        (totals.queued, totals.queued_probes) = (12, 2);
+        ledger.account("wan", &totals, &mut accounted);
+        let sums = ledger.interfaces().iter().map(|one| (one.name.as_str(), one.sums.queued, one.sums.queued_probes));
+        assert_eq!(sums.collect::<Vec<_>>(), [("eth0", 5, 1), ("wan", 7, 1)]);
+    }
+
+    #[test]
+    fn interfaces_beyond_the_last_that_is_told_apart_count_for_it() {
+        let mut ledger = Ledger::default();
+        let mut totals = Totals::default();
+        totals.impossible_stamps = 1;
+        for number in 0..MOST_INTERFACES + 3 {
+            ledger.account(&format!("ppp{number}"), &totals, &mut Accounted::default());
+        }
+        assert_eq!(ledger.interfaces().len(), MOST_INTERFACES);
+        assert_eq!(ledger.interfaces().last().map(|last| last.sums.impossible), Some(4));
+    }
+}

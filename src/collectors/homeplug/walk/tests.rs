@@ -1,5 +1,6 @@
 use super::*;
 use crate::collectors::homeplug::codec::{HOMEPLUG, MEDIAXTREAM};
+use crate::collectors::homeplug::memory::Memory;
 
 const OURS: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
 const NID: [u8; 7] = [0x52, 0xde, 0xad, 0xbe, 0xef, 0, 1];
@@ -402,4 +403,34 @@ fn reasons_are_counted_under_their_names() {
     for (n, (reason, _)) in Reason::ALL.iter().enumerate() {
         assert_eq!(*reason as usize, n);
     }
+}
+
+/// A walk in which these adapters have answered in version 0.
+fn met(adapters: &[u8]) -> Story {
+    let mut story = Story::new(LOCALLY);
+    story.asks();
+    adapters.iter().for_each(|adapter| story.hears(&networks0(*adapter, &[&[]])));
+    story
+}
+
+#[test]
+fn what_an_adapter_answers_to_is_remembered_for_eight_walks() {
+    let (mut memory, story) = (Memory::default(), met(&[1]));
+    memory.update(&story.walk, 8, story.now);
+    for _ in 0..=8 {
+        assert_eq!(memory.first_question(adapter(1)), Some(Question::Networks0));
+        memory.update(&met(&[]).walk, 8, story.now);
+    }
+    assert_eq!(memory.first_question(adapter(1)), None);
+}
+
+#[test]
+fn of_more_adapters_than_are_kept_the_longest_unseen_are_forgotten() {
+    let mut memory = Memory::default();
+    let (old, new) = (met(&[1]), met(&[2, 3]));
+    memory.update(&old.walk, 2, old.now);
+    memory.update(&new.walk, 2, old.now + Duration::from_secs(15));
+    assert_eq!(memory.iter().map(|(mac, _)| *mac).collect::<Vec<_>>(), [adapter(2), adapter(3)]);
+    memory.update(&met(&[]).walk, 2, old.now + Duration::from_secs(3615));
+    assert_eq!(memory.iter().count(), 0, "nobody has mentioned them for an hour");
 }
