@@ -50,7 +50,7 @@ const CLIENTS: u16 = 250;
 const FLOWS: [usize; 2] = [20_000, 50_000];
 /// Rounds of the first part, and seconds of each.
 const ROUNDS: usize = 5;
-const SECONDS: u64 = 10;
+const SECONDS: u64 = 6;
 /// Clients in the steps of the second part, its rounds, and the packets in each.
 const SIZES: [u16; 3] = [10, 100, 250];
 const PACKET_ROUNDS: usize = 101;

@@ -43,7 +43,7 @@ use usage::{children_ms, status_kb};
 
 const CLIENTS: u32 = 250;
 const INTERVAL: Duration = Duration::from_secs(2);
-const INTERVALS: u32 = 5;
+const INTERVALS: u32 = 3;
 /// Flows in the table.
 const FLOWS: [u32; 2] = [20_000, 50_000];
 /// Connections that begin in a second.

@@ -22,6 +22,8 @@ mod harness;
 mod lab;
 #[path = "probe/programs.rs"]
 mod programs;
+#[path = "../tests/support/report.rs"]
+mod report;
 #[path = "../tests/support/usage.rs"]
 mod usage;
 
@@ -35,6 +37,7 @@ use std::time::Duration;
 use capture::{Capture, Key, Times};
 use lab::{GATEWAY4, Lab};
 use programs::{Program, Running};
+use report::{Budget, Peer, Rounds, Summary};
 use usage::{cpu_nanoseconds, median, spread, status_kb};
 
 const ROUNDS: usize = 3;
@@ -56,15 +59,16 @@ fn main() {
     let wanted = |part: &str| {
         !["cost", "fast", "exactness"].iter().any(|other| *other != part && words.contains(&(*other).to_owned()))
     };
+    let summary = Summary::new("probe");
     if wanted("cost") {
-        cost(&lab, 100, &Program::ALL);
-        cost(&lab, 1000, &[Program::Gatemeter, Program::FpingQuick, Program::Smokeping, Program::Blackbox]);
+        cost(&lab, &summary, 100, &Program::ALL);
+        cost(&lab, &summary, 1000, &[Program::Gatemeter, Program::FpingQuick, Program::Smokeping, Program::Blackbox]);
     }
     if wanted("fast") {
-        fast(&lab);
+        fast(&lab, &summary);
     }
     if wanted("exactness") {
-        exactness(&lab);
+        exactness(&lab, &summary);
     }
 }
 
@@ -127,8 +131,8 @@ impl Found {
     }
 }
 
-fn cost(lab: &Lab, count: u32, programs: &[Program]) {
-    println!("probe: {count} targets once a second, {ROUNDS} rounds in turn, median [lowest, highest]\n");
+fn cost(lab: &Lab, summary: &Summary, count: u32, programs: &[Program]) {
+    println!("probe: {count} targets once a second, {ROUNDS} rounds in turn, median (lowest to highest)\n");
     println!(
         "{:<28} {:>26} {:>7} {:>9} {:>12} {:>9} {:>28}",
         "program", "CPU us per probe", "ratio", "probes/s", "resident kB", "lost %", "CPU us of a scrape"
@@ -142,6 +146,12 @@ fn cost(lab: &Lab, count: u32, programs: &[Program]) {
         }
     }
     let ours = median(&mut found[0].us);
+    let others = programs.iter().zip(&found).skip(1);
+    let peers: Vec<Peer> =
+        others.map(|(program, found)| Peer::new(program.name(), median(&mut found.us.clone()))).collect();
+    let budget = if count == 100 { Budget::AtMost(30.0) } else { Budget::None };
+    let what = format!("probe: CPU of a probe, {count} targets once a second");
+    summary.row(&what, budget, "us", &Rounds::from_iter(found[0].us.clone()), &peers);
     for (program, mut found) in programs.iter().zip(found) {
         let ratio = median(&mut found.us) / ours;
         let scrape = if found.scrape_us.is_empty() { String::new() } else { spread(&mut found.scrape_us) };
@@ -158,12 +168,16 @@ fn cost(lab: &Lab, count: u32, programs: &[Program]) {
 }
 
 /// As many probes as the daemon sends at most, unless it is allowed more.
-fn fast(lab: &Lab) {
-    println!("probe: 1000 targets ten times a second, {ROUNDS} rounds, median [lowest, highest]\n");
+fn fast(lab: &Lab, summary: &Summary) {
+    println!("probe: 1000 targets ten times a second, {ROUNDS} rounds, median (lowest to highest)\n");
     let (targets, mut found) = (targets(1000), Found::default());
     for _ in 0..ROUNDS {
         found.add(lab, Program::Gatemeter.start(lab, &targets, Duration::from_millis(100)), WINDOW);
     }
+    // As many as 10,000, but for a probe or two that the window has cut off.
+    let (rate, cpu) = (Rounds::from_iter(found.rate.clone()), Rounds::from_iter(found.cpu.clone()));
+    summary.row("probe: probes a second, 1,000 targets", Budget::AtLeast(9_900.0), "", &rate, &[]);
+    summary.row("probe: of a core for that", Budget::AtMost(100.0), "%", &cpu, &[]);
     println!("CPU us per probe  {}", spread(&mut found.us));
     println!("% of a core       {}", spread(&mut found.cpu));
     println!("probes/s          {}", spread(&mut found.rate));
@@ -201,7 +215,7 @@ impl Drop for Load {
     }
 }
 
-fn exactness(lab: &Lab) {
+fn exactness(lab: &Lab, summary: &Summary) {
     println!(
         "probe: reported round trip minus that on the wire, us; means of {COMPARED} or {} probes of each of 100 targets\n",
         COMPARED + 1
@@ -212,12 +226,16 @@ fn exactness(lab: &Lab) {
     );
     let programs = [Program::Gatemeter, Program::FpingEven, Program::Smokeping, Program::Blackbox];
     for is_loaded in [false, true] {
+        let mut furthest = Vec::new();
         for program in programs {
             let load = is_loaded.then(Load::start);
             let (mut errors, mut wire) = compare(lab, program);
             drop(load);
             let middle = median(&mut errors);
             let [least, high, most] = [0, 95, 100].map(|share| errors[(errors.len() - 1) * share / 100]);
+            let mut sizes: Vec<f64> = errors.iter().map(|error| error.abs()).collect();
+            sizes.sort_by(f64::total_cmp);
+            furthest.push((program.name(), sizes[(sizes.len() - 1) * 95 / 100]));
             println!(
                 "{:<6} {:<28} {least:>9.2} {middle:>9.2} {high:>9.2} {most:>9.2} {:>14.2}",
                 if is_loaded { "full" } else { "none" },
@@ -225,6 +243,10 @@ fn exactness(lab: &Lab) {
                 median(&mut wire)
             );
         }
+        let peers: Vec<Peer> = furthest[1..].iter().map(|(name, us)| Peer::new(name, *us)).collect();
+        let load = if is_loaded { "every core busy" } else { "idle" };
+        let what = format!("probe: reported from captured round trip, 95 of 100 targets within, {load}");
+        summary.row(&what, Budget::AtMost(3.0), "us", &Rounds::from(furthest[0].1), &peers);
     }
 }
 

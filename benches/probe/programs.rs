@@ -58,7 +58,7 @@ pub struct Running<'a> {
 }
 
 enum Kind<'a> {
-    Gatemeter(Daemon<'a>),
+    Gatemeter(Box<Daemon<'a>>),
     Fping(Background, PathBuf),
     Smokeping(Background),
     Blackbox(Background, Askers),
@@ -123,7 +123,7 @@ fn gatemeter<'a>(lab: &'a Lab, targets: &[Ipv4Addr], interval: Duration, is_quic
     let setup = Setup::new(lab).flags(&["-e", "--collectors", "probe"]).uci("gatemeter", &text);
     // A page each second where its end is waited for.
     let setup = if is_quick { setup.flags(&["-t", "1"]) } else { setup };
-    Kind::Gatemeter(setup.start_unready())
+    Kind::Gatemeter(Box::new(setup.start_unready()))
 }
 
 fn fping<'a>(lab: &Lab, targets: &[Ipv4Addr], apart: &str, count: Option<u32>) -> Kind<'a> {

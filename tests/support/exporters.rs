@@ -46,7 +46,7 @@ impl Kind {
         }
     }
 
-    /// Starts it; smokeping_prober probes these targets once a second, and homeplug_exporter asks on `plc0`.
+    /// Starts it; smokeping_prober probes these targets once a second, homeplug_exporter asks on `plc0`.
     pub fn start<'a>(self, lab: &'a Lab, targets: &[Ipv4Addr]) -> Exporter<'a> {
         let file = |name: &str| lab.dir().join(name).display().to_string();
         let (port, listen, words) = match self {
@@ -58,10 +58,13 @@ impl Kind {
             }
             Kind::Smokeping => {
                 let config = file("smokeping.yml");
+                // It does not run without one: then it asks itself, once an hour.
+                let (targets, interval) =
+                    if targets.is_empty() { (&[Ipv4Addr::LOCALHOST][..], "1h") } else { (targets, "1s") };
                 let hosts: String = targets.iter().map(|ip| format!("  - {ip}\n")).collect();
-                let hosts = if targets.is_empty() { "[]\n".to_owned() } else { format!("\n{hosts}") };
-                let text =
-                    format!("targets:\n- hosts: {hosts}  interval: 1s\n  network: ip4\n  protocol: icmp\n  size: 56\n");
+                let text = format!(
+                    "targets:\n- hosts:\n{hosts}  interval: {interval}\n  network: ip4\n  protocol: icmp\n  size: 56\n"
+                );
                 fs::write(&config, text).unwrap();
                 (9374, "web.listen-address", vec![format!("--config.file={config}")])
             }

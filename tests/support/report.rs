@@ -116,12 +116,14 @@ impl Summary {
     /// Adds what was measured, in a unit, with its budget and the peers' figures.
     pub fn row(&self, what: &str, budget: Budget, unit: &str, measured: &Rounds, peers: &[Peer]) {
         let (limit, met) = judge(budget, measured.median());
-        let limit = if limit.is_empty() { limit } else { format!("{limit} {unit}") };
+        let with_unit =
+            |text: String| if text.is_empty() { text } else { format!("{text} {unit}").trim_end().to_owned() };
+        let limit = with_unit(limit);
         let join = |cells: Vec<String>| cells.join("; ");
         let figures = join(peers.iter().map(|Peer(name, figure)| format!("{name} {}", shown(*figure))).collect());
         let ratio = |Peer(_, figure): &Peer| shown(figure / measured.median());
         let ratios = join(peers.iter().map(ratio).collect());
-        let cells = [what, &limit, &format!("{} {unit}", measured.text()), &figures, &ratios, &met].join("\t");
+        let cells = [what, &limit, &with_unit(measured.text()), &figures, &ratios, &met].join("\t");
         let before = fs::read_to_string(&self.0).unwrap();
         fs::write(&self.0, format!("{before}{cells}\n")).unwrap();
     }
