@@ -287,7 +287,7 @@ fn a_clock_that_is_set_while_a_probe_is_under_way_does_not_show() {
         setup.wait(ms(20));
         setup.answer_with(probe, software(arrived));
         let totals = setup.settle();
-        (totals.rtt as u64 / 1000, totals.impossible_stamps)
+        (totals.rtt / 1000, totals.impossible_stamps)
     };
     assert_eq!(measured(WALL + ms(18)), (18_000, 0));
     assert_eq!(measured(WALL), (0, 0));
