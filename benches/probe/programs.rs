@@ -60,7 +60,7 @@ pub struct Running<'a> {
 }
 
 enum Kind<'a> {
-    Gatemeter(Daemon<'a>),
+    Gatemeter(Box<Daemon<'a>>),
     Fping(Background, PathBuf),
     Smokeping(Background),
     Blackbox(Background, Askers),
@@ -152,7 +152,7 @@ fn gatemeter<'a>(
     // A page each second where its end is waited for.
     let setup = if is_quick { setup.flags(&["-t", "1"]) } else { setup };
     let setup = build.iter().fold(setup, |setup, build| setup.program(build));
-    Kind::Gatemeter(setup.start_unready())
+    Kind::Gatemeter(Box::new(setup.start_unready()))
 }
 
 fn fping<'a>(lab: &Lab, targets: &[Ipv4Addr], apart: &str, count: Option<u32>) -> Kind<'a> {
