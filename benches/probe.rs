@@ -1,6 +1,7 @@
 //! What the prober costs, and how right its round trips are, beside fping, smokeping_prober and blackbox_exporter on the
 //! same wire in the same run: from the router of the virtual home network to many addresses at the other end of its WAN.
-//! Needs root; `make bench` runs it. One part alone: `cargo bench --bench probe -- cost`, `fast` or `exactness`.
+//! Needs root; `make bench` runs it. One part alone: `cargo bench --bench probe -- cost`, `fast` or `exactness`. Another build of
+//! the daemon, named in GATEMETER_OTHER_BUILD, takes turns with this one.
 //!
 //! CPU time is that of all threads of the program by the kernel's account (/proc/PID/task/TID/schedstat), with the
 //! kernel's work for both ends of the wire, since a veth pair hands packets over in the context of the sender. The number
@@ -61,8 +62,9 @@ fn main() {
     };
     let summary = Summary::new("probe");
     if wanted("cost") {
-        cost(&lab, &summary, 100, &Program::ALL);
-        cost(&lab, &summary, 1000, &[Program::Gatemeter, Program::FpingQuick, Program::Smokeping, Program::Blackbox]);
+        cost(&lab, &summary, 100, &Program::with_other_build(&Program::ALL));
+        let quick = [Program::Gatemeter, Program::FpingQuick, Program::Smokeping, Program::Blackbox];
+        cost(&lab, &summary, 1000, &Program::with_other_build(&quick));
     }
     if wanted("fast") {
         fast(&lab, &summary);
@@ -141,7 +143,7 @@ fn cost(lab: &Lab, summary: &Summary, count: u32, programs: &[Program]) {
     let mut found: Vec<Found> = programs.iter().map(|_| Found::default()).collect();
     for _ in 0..ROUNDS {
         for (program, found) in programs.iter().zip(&mut found) {
-            let length = if *program == Program::Gatemeter { WINDOW } else { SHORT_WINDOW };
+            let length = if program.is_ours() { WINDOW } else { SHORT_WINDOW };
             found.add(lab, program.start(lab, &targets, Duration::from_secs(1)), length);
         }
     }

@@ -14,7 +14,7 @@ mod harness;
 mod lab;
 
 #[path = "traffic/figures.rs"]
-#[allow(dead_code, reason = "shared with the tests of traffic, which use all of it")]
+#[allow(dead_code, unused_imports, reason = "shared with the tests of traffic, which use all of it")]
 mod figures;
 #[path = "conntrack/inject.rs"]
 #[allow(dead_code, reason = "shared with the tests of conntrack, which use all of it")]

@@ -30,6 +30,8 @@ const QUICK: &str = "1";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
     Gatemeter,
+    /// Another build of it, see [`Program::with_other_build`].
+    OtherBuild,
     FpingEven,
     FpingQuick,
     Smokeping,
@@ -74,9 +76,24 @@ impl Program {
     pub const ALL: [Program; 5] =
         [Program::Gatemeter, Program::FpingEven, Program::FpingQuick, Program::Smokeping, Program::Blackbox];
 
+    /// These, and beside our program the build that GATEMETER_OTHER_BUILD names, for what a change has brought.
+    pub fn with_other_build(programs: &[Program]) -> Vec<Program> {
+        let mut programs = programs.to_vec();
+        if other_build().is_some() {
+            programs.insert(1, Program::OtherBuild);
+        }
+        programs
+    }
+
+    /// Whether it is a build of ours.
+    pub fn is_ours(self) -> bool {
+        matches!(self, Program::Gatemeter | Program::OtherBuild)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Program::Gatemeter => "gatemeter",
+            Program::OtherBuild => "gatemeter, the other build",
             Program::FpingEven => "fping -i10",
             Program::FpingQuick => "fping -i1",
             Program::Smokeping => "smokeping_prober",
@@ -97,7 +114,8 @@ impl Program {
     fn begin<'a>(self, lab: &'a Lab, targets: &[Ipv4Addr], interval: Duration, until: Option<u32>) -> Running<'a> {
         let before = lab.router.counters("wan").tx_packets;
         let kind = match self {
-            Program::Gatemeter => gatemeter(lab, targets, interval, until.is_some()),
+            Program::Gatemeter => gatemeter(lab, targets, interval, until.is_some(), None),
+            Program::OtherBuild => gatemeter(lab, targets, interval, until.is_some(), other_build()),
             Program::FpingEven => fping(lab, targets, EVEN, until),
             Program::FpingQuick => fping(lab, targets, QUICK, until),
             Program::Smokeping => smokeping(lab, targets),
@@ -113,7 +131,17 @@ fn fresh(lab: &Lab, name: &str) -> PathBuf {
     lab.dir().join(format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed)))
 }
 
-fn gatemeter<'a>(lab: &'a Lab, targets: &[Ipv4Addr], interval: Duration, is_quick: bool) -> Kind<'a> {
+fn other_build() -> Option<PathBuf> {
+    std::env::var_os("GATEMETER_OTHER_BUILD").map(PathBuf::from)
+}
+
+fn gatemeter<'a>(
+    lab: &'a Lab,
+    targets: &[Ipv4Addr],
+    interval: Duration,
+    is_quick: bool,
+    build: Option<PathBuf>,
+) -> Kind<'a> {
     let mut text = format!(
         "config probe 'probe'\n\toption unlocked '1'\n\toption interval '{}'\n\toption max_targets '{}'\n",
         interval.as_millis(),
@@ -123,6 +151,7 @@ fn gatemeter<'a>(lab: &'a Lab, targets: &[Ipv4Addr], interval: Duration, is_quic
     let setup = Setup::new(lab).flags(&["-e", "--collectors", "probe"]).uci("gatemeter", &text);
     // A page each second where its end is waited for.
     let setup = if is_quick { setup.flags(&["-t", "1"]) } else { setup };
+    let setup = build.iter().fold(setup, |setup, build| setup.program(build));
     Kind::Gatemeter(Box::new(setup.start_unready()))
 }
 
