@@ -120,7 +120,8 @@ pub fn check(args: &Args) -> Result<bool> {
     }
     lines.extend(settings.awaited.iter().map(|awaited| ("output", Finding::note(awaited.clone()))));
     if let Some(listen) = settings.listen {
-        let options = http::Options { listen, allow: settings.allow.clone(), limits: http::Limits::default() };
+        let (allow, hosts) = (settings.allow.clone(), settings.hosts.clone());
+        let options = http::Options { listen, allow, hosts, limits: http::Limits::default() };
         lines.push((
             "output",
             match Server::bind(&options) {
