@@ -20,7 +20,7 @@ ROUTERS := mips mipsel aarch64 x86_64
 EMULATED ?= mips mipsel aarch64
 
 .PHONY: help demo run test lint unit integration qemu qemu-mips system-test screenshots bench sizes soak bpf bpf-check \
-	cross package fuzz clean setup-% versions
+	cross package fuzz audit clean setup-% versions
 .DEFAULT_GOAL := help
 # The test results come last, whatever -j says.
 .NOTPARALLEL:
@@ -127,6 +127,14 @@ fuzz: ## hostile input against every decoder (nightly and cargo-fuzz; SECONDS_FU
 		$(CARGO) +nightly fuzz run "$$target" "target/found/$$target" "corpus/$$target" -- \
 			-max_total_time=$(SECONDS_FUZZ) || exit 1; \
 	done
+
+# The advisories come from a repository; without a way to it the rest is checked and the lack of them told.
+audit: ## licences, sources, duplicates and known flaws of what we depend on (cargo-deny; deny.toml)
+	@command -v cargo-deny >/dev/null || { echo "installing cargo-deny, which reads what the crates say of themselves"; \
+		$(CARGO) install --quiet --locked cargo-deny; }
+	cargo-deny --locked check licenses bans sources
+	@if cargo-deny --locked fetch db >/dev/null 2>&1; then cargo-deny --locked check advisories; \
+	else echo "audit: the database of advisories cannot be had from here, so known flaws are NOT checked"; fi
 
 clean: ## remove what was built
 	$(CARGO) clean

@@ -146,7 +146,8 @@ pub fn check(args: &Args) -> Result<bool> {
 
 /// Whether pages can be served at an address.
 fn serving(listen: SocketAddr) -> Finding {
-    let options = http::Options { listen, allow: Vec::new(), limits: http::Limits::default() };
+    let limits = http::Limits::default();
+    let options = http::Options { listen, allow: Vec::new(), hosts: Vec::new(), limits };
     match Server::bind(&options) {
         Ok(server) => Finding::ok(format!("http://{}/metrics can be served", server.local_addr())),
         // Run beside the daemon, as one does who wants to know how it is.

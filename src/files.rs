@@ -237,24 +237,42 @@ pub struct Lines {
 /// # Errors
 /// It cannot be read, or is not a regular file.
 pub fn read_lines(path: &Path, limit: u64) -> io::Result<Option<Lines>> {
-    let metadata = match fs::metadata(path) {
-        Ok(metadata) => metadata,
+    open(path)?.map(|(file, _)| lines(file, limit)).transpose()
+}
+
+/// Opens a file for reading; `None` if there is no such file. What is known of it is of what was opened, whatever comes in its
+/// place meanwhile.
+///
+/// # Errors
+/// It cannot be read, or is not a regular file.
+pub fn open(path: &Path) -> io::Result<Option<(File, Metadata)>> {
+    let irregular = || io::Error::other("it is not a regular file");
+    match fs::metadata(path) {
+        // Opening a device may do something, and a named pipe would wait for a writer.
+        Ok(metadata) if !metadata.is_file() => return Err(irregular()),
+        Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
-    };
-    if !metadata.is_file() {
-        // Opening a named pipe would wait for a writer.
-        return Err(io::Error::other("it is not a regular file"));
     }
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() { Ok(Some((file, metadata))) } else { Err(irregular()) }
+}
+
+/// Reads a file that was opened, up to the last line that ends within `limit` bytes.
+///
+/// # Errors
+/// It cannot be read.
+pub fn lines(file: File, limit: u64) -> io::Result<Lines> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    file.take(limit + 1).read_to_end(&mut bytes)?;
     let cut = bytes.len() as u64 > limit;
     if cut {
         // Half a line could be a wrong one.
         let last = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
         bytes.truncate(last);
     }
-    Ok(Some(Lines { bytes, cut }))
+    Ok(Lines { bytes, cut })
 }
 
 /// A temporary file, removed when dropped unless it has become the target.
@@ -289,7 +307,7 @@ fn finish(file: &File, keep: Keep, mode: u32) -> io::Result<Identity> {
 }
 
 /// Whether our user owns it; the owner of /proc/self is the effective user of this process (proc(5)).
-fn is_ours(found: &Metadata) -> bool {
+pub fn is_ours(found: &Metadata) -> bool {
     fs::metadata("/proc/self").is_ok_and(|process| process.uid() == found.uid())
 }
 

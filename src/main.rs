@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use gatemeter::cli::{self, Args, Command, Parsed};
 use gatemeter::error::Result;
+use gatemeter::sys::limits;
 use gatemeter::words::one_line;
 use gatemeter::{commands, daemon};
 
@@ -35,6 +36,7 @@ fn end(outcome: Result<bool>) -> ExitCode {
 
 /// False if the command ran and found something broken.
 fn run(args: &Args) -> Result<bool> {
+    limits::keep_private();
     match &args.command {
         None => daemon::run(args).map(|()| true),
         Some(Command::Once(once)) => commands::once(args, once),

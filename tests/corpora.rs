@@ -6,7 +6,11 @@
 use std::fs;
 use std::path::Path;
 
+use gatemeter::cli;
+use gatemeter::collectors::clients::flows::key::Keys;
 use gatemeter::collectors::clients::flows::proc;
+use gatemeter::collectors::clients::flows::table::{Source, Table};
+use gatemeter::collectors::freebox::credentials;
 use gatemeter::collectors::freebox::groups::{self, Context, Replies};
 use gatemeter::collectors::freebox::http::Reader;
 use gatemeter::collectors::freebox::json::Doc;
@@ -17,16 +21,20 @@ use gatemeter::collectors::homeplug::walk::{Rules, Walk};
 use gatemeter::collectors::probe::codec::stamps::{Abi, Control};
 use gatemeter::collectors::probe::codec::{icmp, tcp};
 use gatemeter::collectors::traffic::codec;
+use gatemeter::collectors::traffic::object::Object;
 use gatemeter::config::networks::Networks;
 use gatemeter::config::uci;
 use gatemeter::lan::Interfaces;
-use gatemeter::metrics::Page;
+use gatemeter::metrics::{Desc, Kind, Page};
 use gatemeter::names::cache::{self, Cache};
 use gatemeter::names::dns::forward::{self, Family};
+use gatemeter::names::hosts::Hosts;
+use gatemeter::names::resolv_conf::ResolvConf;
 use gatemeter::names::{HostName, dns, leases};
 use gatemeter::netlink::nftables::read;
-use gatemeter::netlink::{conntrack, messages, route};
+use gatemeter::netlink::{conntrack, messages, neighbour, route, tc};
 use gatemeter::outputs::http::{Query, head_end, parse_head};
+use gatemeter::outputs::prometheus::{Dialect, encode};
 
 /// Inputs longer than this are not changed byte by byte.
 const LONGEST: usize = 1024;
@@ -114,6 +122,7 @@ fn netlink_datagrams_are_decoded_or_refused() {
             if let Ok(Some(event)) = route::decode(&message) {
                 interfaces.apply(event);
             }
+            let _ = (neighbour::decode(&message), route::path(&message), tc::filter(message.body));
         }
         let _ = interfaces.find_lan();
     };
@@ -139,9 +148,17 @@ fn nftables_answers_are_decoded_or_refused() {
 #[test]
 fn flows_are_decoded_or_refused() {
     let decode = |bytes: &[u8]| {
+        let (keys, mut table) = (Keys::default(), Table::new(4));
         for message in messages(bytes).flatten() {
-            let _ = conntrack::decode(&message);
             let _ = conntrack::decode_stats(&message);
+            match conntrack::decode(&message) {
+                Ok(Some(conntrack::Event::Known(entry))) => {
+                    table.know(keys.of(&entry), &entry, Source::Event, &|addr| addr.is_ipv4());
+                }
+                Ok(Some(conntrack::Event::Gone(entry))) => table.forget(keys.of(&entry)),
+                _ => {}
+            }
+            assert!(table.clients().count() <= 4);
         }
         for line in bytes.split(|byte| *byte == b'\n') {
             let _ = std::str::from_utf8(line).ok().and_then(proc::line);
@@ -223,4 +240,61 @@ fn answers_of_a_box_become_figures_or_are_left_out() {
         write_points(&mut page, group.forms, &records);
     };
     assert!(replay("freebox", decode) > groups::ALL.len());
+}
+
+#[test]
+fn files_of_the_resolver_are_read_as_far_as_they_go() {
+    let decode = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes);
+        let (hosts, _) = Hosts::parse(&text);
+        let conf = ResolvConf::parse(&text, |_| None);
+        for name in text.split_ascii_whitespace().filter_map(|word| HostName::parse(word).ok()) {
+            let _ = (hosts.addrs(&name).count(), name.candidates(&conf.search));
+        }
+    };
+    assert!(replay("hosts", decode) > 3);
+}
+
+#[test]
+fn credentials_are_read_or_refused() {
+    let decode = |bytes: &[u8]| {
+        if let Some(read) = credentials::parse(bytes.to_vec()) {
+            assert_eq!(credentials::parse(credentials::encode(&read).into_bytes()), Some(read));
+        }
+    };
+    assert!(replay("credentials", decode) > 3);
+}
+
+#[test]
+fn kernel_programs_are_read_or_refused() {
+    let decode = |bytes: &[u8]| {
+        if let Ok(object) = Object::parse(bytes) {
+            let _ = object.instructions("gatemeter_in", &[3, 4]);
+        }
+    };
+    assert!(replay("object", decode) > 2);
+}
+
+#[test]
+fn command_lines_are_taken_or_refused() {
+    let decode = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes);
+        let _ = cli::parse(&text.split('\n').collect::<Vec<_>>());
+    };
+    assert!(replay("cli", decode) > 1);
+}
+
+#[test]
+fn label_values_are_written_within_their_quotes() {
+    static FAMILY: Desc = Desc { name: "family", kind: Kind::Gauge, labels: &["name"], help: "Help." };
+    let decode = |bytes: &[u8]| {
+        let mut page = Page::new();
+        let labels = page.labels(&[&String::from_utf8_lossy(bytes)]);
+        page.family(&FAMILY);
+        page.sample(labels, 1u64);
+        let mut out = String::new();
+        encode(&page, Dialect::OpenMetrics, &mut out);
+        assert_eq!(out.lines().count(), 3, "{out}");
+    };
+    assert!(replay("labels", decode) > 0);
 }

@@ -1,4 +1,4 @@
-//! The daemon's own life: signals, new configurations, privileges, log lines, and what it costs to have it running.
+//! The daemon's own life: signals, new configurations, log lines, and what it costs to have it running.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "a test crate")]
 
@@ -11,10 +11,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use gatemeter::cli::Args;
-use gatemeter::collectors::{ALL, Row, SECTIONS};
-use gatemeter::config::Config;
-use gatemeter::sys::caps::Capability;
+use gatemeter::collectors::ALL;
 use harness::{Daemon, PATIENCE, Setup, exposition, http};
 use lab::traffic::send_udp;
 use lab::{Lab, process};
@@ -294,39 +291,6 @@ fn a_reload_that_disables_the_daemon_stops_it() {
     let status = process::poll(PATIENCE, || daemon.ended()).unwrap();
     assert_eq!(status.code(), Some(0), "{}", daemon.stderr());
     assert!(!setup.textfile().exists());
-}
-
-#[test]
-fn every_thread_has_the_capabilities_of_the_enabled_collectors_and_no_other() {
-    let lab = Lab::builder().hosts(1).build();
-    let bits = |capabilities: &[Capability]| capabilities.iter().fold(0u64, |set, one| set | 1 << *one as u8);
-    let config = Config::load(&Args::default(), SECTIONS).unwrap();
-    let is_on = |row: &&Row| row.section.option("enabled").is_some_and(|(_, option)| option.default == "1");
-    let collectors = ALL.iter().filter(is_on).fold(0, |set, row| set | bits((row.capabilities)(&config)));
-    for (flags, expected) in [
-        (&["-e"][..], collectors),
-        (&["-e", "-p", "80"], collectors | bits(&[Capability::NetBindService])),
-        (&["-e", "--collectors", "", "--textfile", "none"], 0),
-    ] {
-        let daemon = Setup::new(&lab).flags(flags).start_unready();
-        // Served requests mean that every thread there will be is there.
-        let port = if flags.contains(&"80") { 80 } else { 9999 };
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let served = || http::get(&lab.router, address, "/metrics", &[("Accept-Encoding", "gzip")]).ok();
-        process::poll(PATIENCE, served).unwrap_or_else(|| panic!("{}", daemon.stderr()));
-        let threads = threads(&daemon);
-        println!("{flags:?}: {} threads, capabilities {expected:#x}", threads.len());
-        for thread in threads {
-            for set in ["CapPrm", "CapEff", "CapBnd"] {
-                let held = u64::from_str_radix(&status_field(&thread, set), 16).unwrap();
-                assert_eq!(held, expected, "{set} of {} is {held:#x}, not {expected:#x}", thread.display());
-            }
-            for set in ["CapInh", "CapAmb"] {
-                assert_eq!(status_field(&thread, set), "0000000000000000", "{set} of {}", thread.display());
-            }
-            assert_eq!(status_field(&thread, "NoNewPrivs"), "1", "{}", thread.display());
-        }
-    }
 }
 
 #[test]

@@ -9,7 +9,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gatemeter::collectors::{ALL, SECTIONS};
+use gatemeter::cli::Args;
+use gatemeter::collectors::{ALL, Row, SECTIONS};
+use gatemeter::config::Config;
 use gatemeter::daemon::self_metrics;
 use gatemeter::metrics::{Desc, Kind};
 
@@ -39,44 +41,64 @@ const STRANGERS: [(&str, &[&str]); 8] = [
     ),
 ];
 
-/// Files that turn bytes into values and back, by the end of their path; every `codec.rs` is one, too.
-const CODECS: &[&str] = &[
-    "/codec.rs",
-    "src/names/dns.rs",
-    "src/names/dns/forward.rs",
-    "src/names/dns/message.rs",
-    "src/collectors/traffic/object.rs",
-    "src/names/host_name.rs",
-    "src/names/hosts.rs",
-    "src/names/leases.rs",
-    "src/config/uci.rs",
-    "src/collectors/clients/flows/proc.rs",
-    "src/collectors/clients/flows/table.rs",
-    "src/collectors/homeplug/codec/link.rs",
-    "src/collectors/homeplug/codec/mediaxtream.rs",
-    "src/collectors/homeplug/codec/mod.rs",
-    "src/collectors/homeplug/codec/network.rs",
-    "src/collectors/homeplug/codec/standard.rs",
-    "src/collectors/homeplug/codec/version.rs",
-    "src/collectors/homeplug/filter.rs",
-    "src/collectors/freebox/fold.rs",
-    "src/collectors/freebox/http.rs",
-    "src/collectors/freebox/json.rs",
-    "src/collectors/probe/codec/icmp.rs",
-    "src/collectors/probe/codec/ip.rs",
-    "src/collectors/probe/codec/stamps.rs",
-    "src/collectors/probe/codec/tcp.rs",
-    "src/collectors/probe/filter.rs",
-    "src/netlink/build.rs",
-    "src/netlink/conntrack.rs",
-    "src/netlink/neighbour.rs",
-    "src/netlink/mod.rs",
-    "src/netlink/nftables/batch.rs",
-    "src/netlink/nftables/expression.rs",
-    "src/netlink/nftables/mod.rs",
-    "src/netlink/nftables/read.rs",
-    "src/netlink/route.rs",
-    "src/outputs/http/head.rs",
+/// Files that turn bytes into values and back, and the fuzz target that gets them all they read; none for those that only
+/// make a program for the kernel out of our own settings.
+const CODECS: &[(&str, &str)] = &[
+    ("src/collectors/clients/flows/proc.rs", "conntrack"),
+    ("src/collectors/clients/flows/table.rs", "conntrack"),
+    ("src/collectors/freebox/fold.rs", "freebox"),
+    ("src/collectors/freebox/http.rs", "freebox"),
+    ("src/collectors/freebox/json.rs", "json"),
+    ("src/collectors/homeplug/codec/link.rs", "homeplug"),
+    ("src/collectors/homeplug/codec/mediaxtream.rs", "homeplug"),
+    ("src/collectors/homeplug/codec/mod.rs", "homeplug"),
+    ("src/collectors/homeplug/codec/network.rs", "homeplug"),
+    ("src/collectors/homeplug/codec/standard.rs", "homeplug"),
+    ("src/collectors/homeplug/codec/version.rs", "homeplug"),
+    ("src/collectors/homeplug/filter.rs", ""),
+    ("src/collectors/probe/codec/icmp.rs", "probe"),
+    ("src/collectors/probe/codec/ip.rs", "probe"),
+    ("src/collectors/probe/codec/stamps.rs", "probe"),
+    ("src/collectors/probe/codec/tcp.rs", "probe"),
+    ("src/collectors/probe/filter.rs", ""),
+    ("src/collectors/traffic/codec.rs", "tables"),
+    ("src/collectors/traffic/object.rs", "object"),
+    ("src/config/uci.rs", "uci"),
+    ("src/names/cache/codec.rs", "cache"),
+    ("src/names/dns.rs", "dns"),
+    ("src/names/dns/forward.rs", "dns"),
+    ("src/names/dns/message.rs", "dns"),
+    ("src/names/host_name.rs", "hosts"),
+    ("src/names/hosts.rs", "hosts"),
+    ("src/names/leases.rs", "leases"),
+    ("src/names/resolv_conf.rs", "hosts"),
+    ("src/netlink/build.rs", "netlink"),
+    ("src/netlink/conntrack.rs", "conntrack"),
+    ("src/netlink/mod.rs", "netlink"),
+    ("src/netlink/neighbour.rs", "netlink"),
+    ("src/netlink/nftables/batch.rs", "nftables"),
+    ("src/netlink/nftables/expression.rs", "nftables"),
+    ("src/netlink/nftables/mod.rs", "nftables"),
+    ("src/netlink/nftables/read.rs", "nftables"),
+    ("src/netlink/route.rs", "netlink"),
+    ("src/outputs/http/head.rs", "http"),
+    ("src/outputs/http/origin.rs", "http"),
+];
+
+/// Readers of outside text that also find it, or read it for a purpose, and so are no codecs; likewise.
+const READERS: &[(&str, &str)] = &[
+    ("src/cli.rs", "cli"),
+    ("src/collectors/clients/accounting/rules/mod.rs", "nftables"),
+    ("src/collectors/freebox/credentials.rs", "credentials"),
+    ("src/collectors/freebox/groups/mod.rs", "freebox"),
+    ("src/collectors/homeplug/told.rs", "homeplug"),
+    ("src/collectors/homeplug/walk.rs", "homeplug"),
+    ("src/collectors/probe/request.rs", "http"),
+    ("src/config/networks.rs", "networks"),
+    ("src/netlink/tc.rs", "netlink"),
+    ("src/outputs/http/negotiate.rs", "http"),
+    ("src/outputs/prometheus.rs", "labels"),
+    ("src/outputs/tables.rs", "labels"),
 ];
 
 /// What a codec has no use for: files, sockets, clocks, tasks.
@@ -190,20 +212,50 @@ fn the_rules_are_about_modules_there_are() {
         assert!(modules.iter().any(|module| module == name), "there is no module {name}");
     }
     let files: Vec<String> = sources("src").into_iter().map(|source| source.path).collect();
-    for codec in CODECS {
-        assert!(files.iter().any(|file| file.ends_with(codec)), "there is no file {codec}");
+    for (codec, _) in CODECS.iter().chain(READERS) {
+        assert!(files.iter().any(|file| file == codec), "there is no file {codec}");
     }
 }
 
 #[test]
 fn codecs_touch_no_file_no_socket_no_clock_and_no_task() {
     let mut wrong = Vec::new();
-    for source in sources("src").iter().filter(|source| CODECS.iter().any(|end| source.path.ends_with(end))) {
+    for source in sources("src").iter().filter(|source| CODECS.iter().any(|(codec, _)| source.path == *codec)) {
         for word in IMPURE.iter().filter(|word| source.has_word(word)) {
             wrong.push(format!("{}: {word}", source.path));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_reader_of_outside_bytes_has_a_fuzz_target_with_kept_inputs() {
+    let known = |path: &str| CODECS.iter().chain(READERS).any(|(file, _)| *file == path);
+    // What is written as a codec, or calls itself one, is one.
+    let is_codec = |source: &&Source| {
+        source.code.contains("#![deny(clippy::indexing_slicing)]") || source.path.ends_with("/codec.rs")
+    };
+    let unknown: Vec<String> =
+        sources("src").into_iter().filter(|source| is_codec(&source) && !known(&source.path)).map(|s| s.path).collect();
+    assert!(unknown.is_empty(), "say in CODECS which fuzz target reads these: {unknown:#?}");
+
+    let text = |name: &str| fs::read_to_string(root().join(name)).unwrap();
+    let (manifest, replayed, makefile) = (text("fuzz/Cargo.toml"), text("tests/corpora.rs"), text("Makefile"));
+    assert!(makefile.contains("fuzz list"), "make fuzz runs all targets");
+    let mut targets: Vec<&str> = CODECS.iter().chain(READERS).map(|(_, target)| *target).collect();
+    targets.sort_unstable();
+    targets.dedup();
+    for target in targets.iter().filter(|target| !target.is_empty()) {
+        assert!(root().join(format!("fuzz/fuzz_targets/{target}.rs")).is_file(), "there is no fuzz target {target}");
+        assert!(manifest.contains(&format!("name = \"{target}\"")), "fuzz/Cargo.toml does not build {target}");
+        assert!(replayed.contains(&format!("replay(\"{target}\"")), "tests/corpora.rs does not replay {target}");
+        let kept = fs::read_dir(root().join("fuzz/corpus").join(target)).map_or(0, Iterator::count);
+        assert!(kept > 0, "fuzz/corpus/{target} is empty");
+    }
+    for file in fs::read_dir(root().join("fuzz/fuzz_targets")).unwrap() {
+        let name = file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned();
+        assert!(targets.contains(&&*name), "the fuzz target {name} reads no file of CODECS or READERS");
+    }
 }
 
 #[test]
@@ -294,4 +346,26 @@ fn the_documents_list_every_metric_and_every_option() {
     }
     document_has("metrics.md", "metrics", &format!("{}\n", metrics.trim_start()));
     document_has("configuration.md", "options", &format!("{}\n", options.trim_start()));
+}
+
+/// The capabilities that a collector asks for with these options, as a cell of a table.
+fn capabilities(row: &Row, options: &[&str]) -> String {
+    let args = Args { option: options.iter().map(|&option| option.to_owned()).collect(), ..Args::default() };
+    let config = Config::load(&args, SECTIONS).unwrap();
+    let names: Vec<String> = (row.capabilities)(&config).iter().map(|one| format!("`{}`", one.name())).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(" ") }
+}
+
+#[test]
+fn the_document_on_security_lists_what_each_collector_may_do() {
+    let mut table = String::from("| Collector | Capabilities while it runs |\n|---|---|\n");
+    for collector in ALL {
+        row(&mut table, &[&format!("`{}`", collector.name), &capabilities(collector, &[])]);
+        let hardware = "probe.hardware=1";
+        let more = capabilities(collector, &[hardware]);
+        if more != capabilities(collector, &[]) {
+            row(&mut table, &[&format!("`{}` with `{hardware}`", collector.name), &more]);
+        }
+    }
+    document_has("security.md", "capabilities", &table);
 }

@@ -3,9 +3,11 @@
 
 #![no_main]
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use gatemeter::collectors::probe::request::{Asked, Raw};
 use gatemeter::collectors::probe::settings::Host;
-use gatemeter::outputs::http::{Head, MAX_HEAD, MAX_HEADERS, Query, head_end, parse_head};
+use gatemeter::outputs::http::{Exposition, Head, MAX_HEAD, MAX_HEADERS, Query, Request, accepts_gzip, head_end, parse_head};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -59,6 +61,8 @@ fn check(bytes: &[u8]) {
             assert!(head.headers("Transfer-Encoding").next().is_none());
             assert!(head.headers("Host").count() <= MAX_HEADERS);
             asked(&head);
+            let request = Request { head, peer: IpAddr::V4(Ipv4Addr::LOCALHOST) };
+            let _ = (Exposition::wanted_by(&request), accepts_gzip(&request), request.is_foreign(), request.is_misled(&[]));
         }
         Err(reject) => assert!(matches!(reject.status, 400 | 405 | 413 | 414 | 417 | 431 | 501 | 505)),
     }

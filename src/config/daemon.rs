@@ -43,6 +43,8 @@ pub struct Settings {
     pub listen: Option<SocketAddr>,
     /// Who may read over HTTP; nobody named means everybody.
     pub allow: Vec<Cidr>,
+    /// Public names of this machine.
+    pub hosts: Vec<String>,
     /// Whether the page for people is the live one.
     pub page: bool,
     /// Logical networks that HTTP needs and that have no address now, for people.
@@ -77,6 +79,7 @@ impl Settings {
             textfile_dir: main.get("textfile_dir").path(),
             listen: listen.addr.filter(|_| http).map(|addr| SocketAddr::new(addr, listen.port)),
             allow: allow(main.get("allow").each(|text| prefixes(text, &config.networks))?),
+            hosts: main.get("host").each(host_name)?,
             page: main.get("page").switch()?,
             awaited,
             log_level: main.get("log_level").choice(&[
@@ -137,6 +140,15 @@ fn prefixes(text: &str, networks: &Networks) -> Result<Vec<Cidr>, String> {
         Some(network) => Ok(network.prefixes().collect()),
         None if may_be_network(text) => Ok(Vec::new()),
         None => Ok(vec![text.parse()?]),
+    }
+}
+
+/// A name as browsers send it, without a port.
+fn host_name(text: &str) -> Result<String, String> {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    match text.strip_suffix('.').unwrap_or(text) {
+        name if (1..=253).contains(&name.len()) && name.bytes().all(is_name) => Ok(name.to_ascii_lowercase()),
+        _ => Err(format!("'{text}' is not a host name, expected one like metrics.example.org, without a port")),
     }
 }
 

@@ -67,6 +67,7 @@ pub static MAIN: SectionSpec = SectionSpec {
         ),
         option("port", "", "port of the HTTP server, if it is not the one in listen"),
         list("allow", "", "networks that may read over HTTP, as 192.168.1.0/24 or lan; none given means all"),
+        list("host", "", "public host names under which browsers are served; addresses and private names need none"),
         option("page", "1", "0 serves a small page at / instead of the live one, and no /api/v1/state"),
         option("log_level", "info", "error, warn, info, debug or trace"),
         option("log_format", "text", "text, logfmt, json, or procd: text, with what is no warning on stdout"),

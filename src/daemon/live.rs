@@ -111,9 +111,7 @@ fn state(pages: &Pages) -> Reply {
         out.push('}');
     }
     out.push_str("]}\n");
-    Reply::page("/api/v1/state", "application/json", out)
-        .header("Cache-Control", "no-store")
-        .header("X-Content-Type-Options", "nosniff")
+    Reply::page("/api/v1/state", "application/json", out).header("Cache-Control", "no-store")
 }
 
 fn plain(pages: &Pages, out: &mut String) {
@@ -128,7 +126,6 @@ fn document(gzip: bool) -> Reply {
     let (body, encoding) = if gzip { (DOCUMENT.to_vec(), Some("gzip")) } else { (inflated(), None) };
     let mut reply = Reply::page("/", "text/html; charset=utf-8", body)
         .header("Content-Security-Policy", POLICY)
-        .header("X-Content-Type-Options", "nosniff")
         .header("Referrer-Policy", "no-referrer")
         .header("Cache-Control", "no-cache");
     // It is in the form that was asked for already.

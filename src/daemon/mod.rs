@@ -127,7 +127,12 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 fn bind(settings: &Settings) -> Result<Option<Server>> {
-    let options = |listen| http::Options { listen, allow: settings.allow.clone(), limits: http::Limits::default() };
+    let options = |listen| http::Options {
+        listen,
+        allow: settings.allow.clone(),
+        hosts: settings.hosts.clone(),
+        limits: http::Limits::default(),
+    };
     settings.listen.map(|listen| Server::bind(&options(listen))).transpose()
 }
 
@@ -309,7 +314,7 @@ impl<'a> Daemon<'a> {
     async fn move_http(&mut self, old: &Settings) {
         let new = &self.plan.settings;
         let is_served = self.http.is_some() == new.listen.is_some();
-        if is_served && (old.listen, &old.allow) == (new.listen, &new.allow) {
+        if is_served && (old.listen, &old.allow, &old.hosts) == (new.listen, &new.allow, &new.hosts) {
             return;
         }
         // The old server gives up its address first if the new one may need it.

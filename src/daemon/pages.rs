@@ -115,6 +115,9 @@ impl Pages {
         let refused = |refusal: Refusal| {
             Reply::text(refusal.status, format!("# {} - {}\n", refusal.status, refusal.why)).labelled(label)
         };
+        if request.is_foreign() {
+            return refused(Refusal::forbidden("a page of another site asks for this: open the address by itself"));
+        }
         let values = |key| query.values(key).collect::<Vec<_>>();
         let (targets, ip_versions, tcp_ports) = (values("target"), values("ip_version"), values("tcp_port"));
         let raw = Raw {
@@ -182,7 +185,6 @@ impl Pages {
         text.push_str("<p><a href=\"/metrics\">Metrics</a> <a href=\"/healthz\">Health</a></p></body></html>\n");
         Reply::page(label, "text/html; charset=utf-8", text)
             .header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-            .header("X-Content-Type-Options", "nosniff")
     }
 }
 

@@ -125,7 +125,11 @@ fn tcmsg(ifindex: u32, handle: u32, parent: u32, info: u32) -> [u8; TCMSG_BYTES]
     fixed
 }
 
-fn filter(body: &[u8]) -> Result<Filter, Malformed> {
+/// Reads the body of a message about a filter.
+///
+/// # Errors
+/// It is shorter than its fixed part.
+pub fn filter(body: &[u8]) -> Result<Filter, Malformed> {
     let handle = ne32(body, 8, "filter handle")?;
     let info = ne32(body, 16, "filter priority")?;
     let mut filter = Filter { priority: (info >> 16) as u16, handle, kind: String::new(), name: String::new() };

@@ -8,6 +8,7 @@
 //!
 //! - `head`: bytes to a request, or to the status it is refused with. Pure.
 //! - `negotiate`: Accept and Accept-Encoding. Pure.
+//! - `origin`: whether a browser was sent by a stranger's page. Pure.
 //! - `gzip`: a page to its compressed form. Pure.
 //! - `reply`: a reply to bytes, gzip made once for each page.
 //! - `table`: who is connected and who must go when there is no room. Pure.
@@ -17,6 +18,7 @@ mod connection;
 mod gzip;
 mod head;
 mod negotiate;
+mod origin;
 mod reply;
 mod table;
 
@@ -77,6 +79,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Who may connect; empty means everybody.
     pub allow: Vec<Cidr>,
+    /// Public names that are ours: browsers are served under them, and under addresses and private names.
+    pub hosts: Vec<String>,
     /// The bounds.
     pub limits: Limits,
 }
@@ -143,6 +147,16 @@ impl Request {
         self.head.headers(name).next()
     }
 
+    /// Whether this is a browser that came under a name which a stranger may have, and which is none of `names`.
+    pub fn is_misled(&self, names: &[String]) -> bool {
+        origin::is_misled(&self.head, names)
+    }
+
+    /// Whether a browser asks because another site's page told it to, as far as it says so.
+    pub fn is_foreign(&self) -> bool {
+        origin::is_foreign(&self.head)
+    }
+
     /// The values of all header lines of this name.
     pub fn headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.head.headers(name)
@@ -164,6 +178,7 @@ pub struct Server {
     listener: Async<TcpListener>,
     addr: SocketAddr,
     allow: Vec<Cidr>,
+    hosts: Vec<String>,
     limits: Limits,
 }
 
@@ -182,7 +197,13 @@ impl Server {
         let named = |source| Error::io(format!("listen on {listen}"), source);
         let addr = listener.local_addr().map_err(named)?;
         let listener = Async::new_nonblocking(listener).map_err(named)?;
-        Ok(Server { listener, addr, allow: options.allow.clone(), limits: options.limits.clone() })
+        Ok(Server {
+            listener,
+            addr,
+            allow: options.allow.clone(),
+            hosts: options.hosts.clone(),
+            limits: options.limits.clone(),
+        })
     }
 
     /// The bound address, with the port the kernel chose for port 0.
@@ -198,6 +219,7 @@ impl Server {
             handler,
             table: RefCell::new(Table::new(self.limits.connections, self.limits.slow_write)),
             limits: self.limits.clone(),
+            hosts: self.hosts.clone(),
             gzip_turn: Mutex::new(()),
             stopping: Cell::new(false),
         });
@@ -277,6 +299,7 @@ impl Server {
 struct Shared<H> {
     handler: Rc<H>,
     limits: Limits,
+    hosts: Vec<String>,
     /// Dropping a task ends its connection.
     table: RefCell<Table<Task<()>>>,
     /// Held by the one task that compresses.
@@ -425,7 +448,12 @@ mod tests {
 
     #[test]
     fn a_port_in_use_is_an_error_that_names_it_and_the_way_out() {
-        let options = Options { listen: "127.0.0.1:0".parse().unwrap(), allow: Vec::new(), limits: Limits::default() };
+        let options = Options {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            allow: Vec::new(),
+            hosts: Vec::new(),
+            limits: Limits::default(),
+        };
         let first = Server::bind(&options).unwrap();
         let taken = Options { listen: first.local_addr(), ..options };
         let error = Server::bind(&taken).unwrap_err().to_string();

@@ -1,4 +1,5 @@
-//! Limits of this process: only that of locked memory, against which BPF programs and maps count before Linux 5.11.
+//! Limits of this process: of locked memory, against which BPF programs and maps count before Linux 5.11, and of what it
+//! leaves for others to see.
 
 use std::io;
 
@@ -24,4 +25,19 @@ fn set(limit: &libc::rlimit) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Keeps what is ours to ourselves: no core file that would hold the memory with its tokens, no look into it by other
+/// processes of our user, and nothing made that others may write, whoever has started us with what mask.
+///
+/// Where the kernel or an emulator refuses, that is as it was.
+pub fn keep_private() {
+    let unused: libc::c_ulong = 0;
+    // SAFETY: PR_SET_DUMPABLE takes the number 0, SUID_DUMP_DISABLE.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, unused, unused, unused, unused) };
+    // SAFETY: umask only swaps a number of this process, which has one thread yet.
+    let mask = unsafe { libc::umask(0o077) };
+    // What it denies others stays denied. What it denies us would leave directories that we cannot use.
+    // SAFETY: as above.
+    unsafe { libc::umask(mask & 0o077 | 0o022) };
 }

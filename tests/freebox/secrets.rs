@@ -35,7 +35,7 @@ fn no_log_and_no_page_holds_a_secret() {
             secrets.extend(home.freebox.sessions());
         }
         let mut texts = vec![daemon.page().unwrap()];
-        for path in ["/", "/healthz"] {
+        for path in ["/", "/plain", "/api/v1/state", "/healthz", "/debug/probes", "/probe?target=192.0.2.1"] {
             texts.push(daemon.get(path).unwrap().text());
         }
         home.freebox.revoke();

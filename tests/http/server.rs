@@ -173,7 +173,8 @@ impl Handler for Pages {
 fn a_started_copy_serves_until_its_input_ends() {
     let Ok(words) = std::env::var(ENVIRONMENT) else { return };
     simple_logger::init_with_level(log::Level::Info).unwrap();
-    let mut options = Options { listen: "[::]:0".parse().unwrap(), allow: Vec::new(), limits: Limits::default() };
+    let mut options =
+        Options { listen: "[::]:0".parse().unwrap(), allow: Vec::new(), hosts: Vec::new(), limits: Limits::default() };
     for (name, value) in words.split_whitespace().filter_map(|word| word.split_once('=')) {
         let time = || Duration::from_millis(value.parse().unwrap());
         match name {

@@ -13,10 +13,11 @@ use crate::{Dir, run, text_of};
 const FILE: &str = "openwrt/gatemeter/files/gatemeter.config";
 
 /// Options that are not left at their defaults, or have an example.
-const OWN: [(&str, &str); 19] = [
+const OWN: [(&str, &str); 20] = [
     ("gatemeter.textfile_dir", "/var/prometheus"),
     ("gatemeter.log_format", "procd"),
     ("gatemeter.allow", "lan"),
+    ("gatemeter.host", "metrics.example.org"),
     ("gatemeter.port", "9999"),
     ("traffic.subnet4", "lan"),
     ("traffic.subnet6", "lan"),

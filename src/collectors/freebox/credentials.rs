@@ -4,8 +4,7 @@
 //! has to walk to the box again: its token goes with the name that program registered under.
 
 use std::fs;
-use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use super::json::Doc;
@@ -40,18 +39,18 @@ pub struct Credentials {
 /// It cannot be read, others can read it, or it does not hold credentials.
 pub fn read(path: &Path) -> Result<Option<Credentials>> {
     let tried = || format!("use the credentials in {}", path.display());
-    let mode = match fs::metadata(path) {
-        Ok(found) => found.permissions().mode() & 0o777,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(Error::io(tried(), source)),
-    };
+    let Some((file, found)) = files::open(path).map_err(|source| Error::io(tried(), source))? else { return Ok(None) };
+    // Whoever else owns it could read what is written to it next.
+    if !files::is_ours(&found) && found.uid() != 0 {
+        return Err(Error::failed(tried(), format!("it belongs to another user (number {})", found.uid()))
+            .remedy(format!("chown it to our user if you have made it, else remove {}", path.display())));
+    }
+    let mode = found.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(Error::failed(tried(), format!("others than its owner may read it (mode {mode:04o})"))
             .remedy(format!("chmod 600 {}", path.display())));
     }
-    let Some(lines) = files::read_lines(path, MAX_FILE).map_err(|source| Error::io(tried(), source))? else {
-        return Ok(None);
-    };
+    let lines = files::lines(file, MAX_FILE).map_err(|source| Error::io(tried(), source))?;
     parse(lines.bytes).map(Some).ok_or_else(|| {
         Error::failed(tried(), "there is no token in it")
             .remedy("remove the file and register again: gatemeter freebox register")
@@ -71,13 +70,15 @@ pub fn write(path: &Path, credentials: &Credentials) -> Result<()> {
     Ok(())
 }
 
-fn encode(credentials: &Credentials) -> String {
+/// The text of the file.
+pub fn encode(credentials: &Credentials) -> String {
     let Credentials { app_id, app_token, track_id } = credentials;
     let [app_id, app_token, track_id] = [app_id, app_token.expose(), track_id].map(quoted);
     format!("{{\n  \"app_id\": {app_id},\n  \"app_token\": {app_token},\n  \"track_id\": {track_id}\n}}\n")
 }
 
-fn parse(bytes: Vec<u8>) -> Option<Credentials> {
+/// Reads the bytes of a file, in either form; nothing if there is no token in it that could be part of a request.
+pub fn parse(bytes: Vec<u8>) -> Option<Credentials> {
     let credentials = match bytes.trim_ascii_start().first() {
         Some(b'{') => {
             let doc = Doc::parse(bytes).ok()?;

@@ -5,7 +5,7 @@
 //! wrong with one of them harms no other.
 
 mod client;
-mod credentials;
+pub mod credentials;
 mod doctor;
 pub mod fold;
 pub mod groups;
@@ -13,7 +13,7 @@ pub mod http;
 pub mod json;
 mod metrics;
 pub mod register;
-mod secret;
+pub mod secret;
 mod settings;
 mod socket;
 pub mod table;

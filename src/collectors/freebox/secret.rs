@@ -6,9 +6,19 @@ use hmac::{Hmac, Mac as _};
 use sha1::Sha1;
 use sha2::Sha256;
 
-/// A token. It prints as `***`, so no log line, error or page can hold it by accident.
+/// A token. It prints as `***`, so no log line, error or page can hold it by accident, and leaves nothing in memory that is
+/// free again.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        let mut bytes = std::mem::take(&mut self.0).into_bytes();
+        bytes.fill(0);
+        // The compiler must not find out that nobody reads the zeroes.
+        std::hint::black_box(&bytes);
+    }
+}
 
 impl Secret {
     /// Keeps a token.
@@ -80,7 +90,7 @@ mod tests {
     #[test]
     fn every_digest_is_that_of_its_rfc() {
         // RFC 2202 and RFC 4231, test case 2.
-        let of = |digest| password(&Secret::new("Jefe"), "what do ya want for nothing?", digest).0;
+        let of = |digest| password(&Secret::new("Jefe"), "what do ya want for nothing?", digest).expose().to_owned();
         assert_eq!(of(Digest::Sha1), "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
         assert_eq!(of(Digest::Sha256), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
     }

@@ -38,6 +38,7 @@ const MAP_BYTES: usize = 28;
 const ARRAY: u32 = 2;
 
 /// An instruction is 8 bytes: code, registers, offset (2), immediate (4). One that loads 64 bits takes two of them.
+const INSTRUCTION_BYTES: usize = 8;
 const LOAD_BYTES: usize = 16;
 const LOAD_CODE: u8 = 0x18;
 const REGISTERS: usize = 1;
@@ -298,6 +299,9 @@ impl<'a> Elf<'a> {
         }
         for symbol in self.symbols_in(section, FUNCTION) {
             let code = section.contents.part(symbol.value, symbol.size, "program")?;
+            if code.bytes.len() % INSTRUCTION_BYTES != 0 {
+                return Err(Malformed::Value { what: "length of a program", offset: symbol.value });
+            }
             let mut program = Program { name: symbol.name, code: code.bytes, loads: Vec::new() };
             for relocation in changes(REL).iter().flat_map(|section| section.contents.records(RELOCATION_BYTES)) {
                 let at = relocation.size(0, "offset of a relocation")?;
@@ -315,6 +319,9 @@ impl<'a> Elf<'a> {
         let bad = |what| Malformed::Value { what, offset: at };
         // 64 bits: the number of the symbol above the type.
         let (kind, symbol) = if self.big { (12, 8) } else { (8, 12) };
+        if !at.is_multiple_of(INSTRUCTION_BYTES) {
+            return Err(bad("offset of a relocation"));
+        }
         let instruction = code.part(at, LOAD_BYTES, "instruction to relocate")?;
         let [op, registers] = take(instruction.bytes, 0, "instruction to relocate")?;
         if relocation.u32(kind, "type of a relocation")? != LOAD || op != LOAD_CODE {
@@ -410,6 +417,13 @@ mod tests {
             }
             file[at] ^= 0xff;
         }
+    }
+
+    #[test]
+    fn a_program_is_whole_instructions() {
+        let file = include_bytes!("../../../fuzz/corpus/object/half-an-instruction");
+        let error = Object::parse(file).unwrap_err().to_string();
+        assert!(error.starts_with("length of a program"), "{error}");
     }
 
     #[test]

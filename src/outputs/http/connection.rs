@@ -21,6 +21,10 @@ use crate::sys::tcp;
 /// How many bytes of empty lines may come before a request; some clients send one line too many after the last.
 const MAX_BLANK: usize = 64;
 
+/// What a browser is told that asks under a name which may be a stranger's.
+const MISLED: &str = "this name may be a stranger's who wants to read here: use the router's address, or its name in the home \
+    network; if the name is yours, set it as main.host\n";
+
 /// A place in the table, given back when dropped.
 pub(super) struct Slot<H> {
     shared: Rc<Shared<H>>,
@@ -78,8 +82,13 @@ pub(super) async fn serve<H: Handler>(slot: Slot<H>, stream: Async<TcpStream>, p
                 return refuse(&slot, &stream, reject.into(), &wish).await;
             }
         };
-        let keep_alive = head.keep_alive;
-        if !answer(&slot, &stream, Request { head, peer }).await {
+        let request = Request { head, peer };
+        if request.is_misled(&slot.shared.hosts) {
+            let wish = Wish { head_only, ..LAST_WORDS };
+            return refuse(&slot, &stream, Reply::text(421, MISLED), &wish).await;
+        }
+        let keep_alive = request.head.keep_alive;
+        if !answer(&slot, &stream, request).await {
             return;
         }
         if !keep_alive || slot.shared.stopping.get() {

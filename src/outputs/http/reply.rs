@@ -198,7 +198,14 @@ fn print_head(reply: &Reply, wish: &Wish, form: Form, len: usize) -> Vec<u8> {
     const SERVER: &str = concat!("gatemeter/", env!("CARGO_PKG_VERSION"));
     // Without one tiny_http asks the standard library for the time, which is not always to be had: see `sys::clock`.
     let date = HttpDate::from(UNIX_EPOCH + clock::realtime()).to_string();
-    let mut lines = vec![("Date", date.as_str()), ("Server", SERVER), ("Content-Type", reply.content_type)];
+    let mut lines = vec![
+        ("Date", date.as_str()),
+        ("Server", SERVER),
+        ("Content-Type", reply.content_type),
+        // Text stays text, also where it repeats what was asked, and pages of other sites get no part of it.
+        ("X-Content-Type-Options", "nosniff"),
+        ("Cross-Origin-Resource-Policy", "same-origin"),
+    ];
     if reply.negotiated {
         lines.push(("Vary", "Accept, Accept-Encoding"));
     }
@@ -212,7 +219,7 @@ fn print_head(reply: &Reply, wish: &Wish, form: Form, len: usize) -> Vec<u8> {
         .filter_map(|(name, value)| Header::from_bytes(name, value).ok())
         .collect();
 
-    let mut head = Vec::with_capacity(320);
+    let mut head = Vec::with_capacity(400);
     let response = tiny_http::Response::new(StatusCode(reply.status), headers, io::empty(), Some(len), None)
         // Never chunked: the length is known, and HTTP/1.0 could not read it.
         .with_chunked_threshold(usize::MAX);

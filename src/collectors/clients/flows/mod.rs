@@ -5,12 +5,12 @@
 //! read each time, from /proc/net/nf_conntrack at worst.
 
 pub mod doctor;
-mod key;
+pub mod key;
 mod ledger;
 mod pace;
 pub mod proc;
 mod reader;
-mod table;
+pub mod table;
 
 use std::convert::Infallible;
 use std::future::pending;

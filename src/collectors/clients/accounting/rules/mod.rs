@@ -244,7 +244,7 @@ pub async fn remove(options: &Options) -> Result<Vec<String>> {
 }
 
 /// The client and direction that a comment names; other comments are none of ours.
-fn client(comment: &[u8]) -> Option<(IpAddr, Direction)> {
+pub fn client(comment: &[u8]) -> Option<(IpAddr, Direction)> {
     let (direction, addr) = match comment {
         [b't', b'x', b'_', addr @ ..] => (Direction::Tx, addr),
         [b'r', b'x', b'_', addr @ ..] => (Direction::Rx, addr),
@@ -254,7 +254,7 @@ fn client(comment: &[u8]) -> Option<(IpAddr, Direction)> {
 }
 
 /// The comment that names a client and direction.
-fn comment(addr: IpAddr, direction: Direction) -> String {
+pub fn comment(addr: IpAddr, direction: Direction) -> String {
     match direction {
         Direction::Tx => format!("tx_{addr}"),
         Direction::Rx => format!("rx_{addr}"),
