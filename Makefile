@@ -15,6 +15,8 @@ SECONDS_SOAK ?= 3600
 # Which machines `make system-test` boots, none meaning all, and seconds after which it gives one up.
 MACHINE ?=
 SECONDS_SYSTEM ?= 2400
+# The collectors, each of which is a feature and must build without the others.
+COLLECTORS := traffic clients probe homeplug freebox
 # What `make cross` builds for, and which of these `make qemu` tests.
 ROUTERS := mips mipsel aarch64 x86_64
 EMULATED ?= mips mipsel aarch64
@@ -45,6 +47,9 @@ lint: setup-lint ## formatting, clippy, shellcheck: a warning is an error
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --all-targets --features tls -- -D warnings
 	$(CARGO) clippy --no-default-features -- -D warnings
+	for collector in $(COLLECTORS); do \
+		$(CARGO) clippy --no-default-features --features $$collector -- -D warnings || exit 1; \
+	done
 	shellcheck .ci/cross .ci/run .ci/setup $$(git ls-files '*.sh') $$(git ls-files tests/package/standin/rc.common) \
 		openwrt/gatemeter/files/gatemeter.init openwrt/gatemeter/files/gatemeter.prerm
 
@@ -52,6 +57,7 @@ lint: setup-lint ## formatting, clippy, shellcheck: a warning is an error
 unit: ## tests beside the code, and the examples in its docs
 	$(CARGO) test --no-fail-fast --lib --bins
 	$(CARGO) test --doc
+	$(CARGO) test --no-default-features --features clients --test without
 
 # All integration tests; those beside the others take minutes in which they only wait for Prometheus.
 BESIDE := dashboards

@@ -2,8 +2,12 @@
 //! target's byte order, or the one under `GATEMETER_BPF_OBJECT_DIR`, which lets the tests run on objects that were
 //! rebuilt by another toolchain. Leaves out of a MIPS program what only debuggers read.
 
-use std::env;
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
 
 #[path = "page/pack.rs"]
 mod page;
@@ -23,7 +27,11 @@ fn main() {
     let object = dir.join(name);
     println!("cargo::rerun-if-env-changed=GATEMETER_BPF_OBJECT_DIR");
     println!("cargo::rerun-if-changed={}", object.display());
-    println!("cargo::rustc-env=GATEMETER_BPF_OBJECT={}", object.display());
+    if env::var_os("CARGO_FEATURE_TRAFFIC").is_some()
+        && let Err(error) = pack_object(&object)
+    {
+        println!("cargo::error=cannot compress {}: {error}", object.display());
+    }
     println!("cargo::rustc-env=GATEMETER_BPF_DIR={}", dir.display());
 
     if env::var_os("CARGO_FEATURE_PAGE").is_some() {
@@ -37,4 +45,14 @@ fn main() {
         println!("cargo::rerun-if-changed=mips.ld");
         println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", root.join("mips.ld").display());
     }
+}
+
+/// Writes the kernel program's object to the build's directory, compressed, and tells the compiler its length.
+fn pack_object(object: &Path) -> std::io::Result<()> {
+    let bytes = fs::read(object)?;
+    println!("cargo::rustc-env=GATEMETER_BPF_LENGTH={}", bytes.len());
+    let mut packed = DeflateEncoder::new(Vec::new(), Compression::best());
+    packed.write_all(&bytes)?;
+    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("gatemeter.o.deflate");
+    fs::write(out, packed.finish()?)
 }

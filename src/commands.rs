@@ -1,5 +1,6 @@
 //! The commands that are not the daemon: `once`, `check`, `clean`, `ping`, `homeplug`, `freebox`.
 
+#[cfg(feature = "probe")]
 pub mod ping;
 
 use std::cell::RefCell;
@@ -9,11 +10,11 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::cli::{Args, FreeboxCommand, Once};
-use crate::collectors::freebox::register;
-use crate::collectors::{self, ALL, Collector, Finding, Row, SECTIONS, Verdict};
+use crate::cli::{Args, Command, Once};
+use crate::collectors::{ALL, Collector, Finding, Row, SECTIONS, Verdict};
 use crate::config::Config;
 use crate::config::daemon::Settings;
+use crate::config::schema::{LEFT_OUT, without};
 use crate::daemon::pages::{Pages, Reader, file_names};
 use crate::daemon::{Plan, textfiles};
 use crate::error::{Error, Result};
@@ -131,6 +132,7 @@ pub fn check(args: &Args) -> Result<bool> {
             lines.push((row.name, Finding::note("off")));
         }
     }
+    lines.extend(LEFT_OUT.iter().map(|name| (*name, Finding::note(without(name)))));
     let mut text = String::new();
     for (subject, finding) in &lines {
         let verdict = match finding.verdict {
@@ -208,15 +210,20 @@ pub fn clean(args: &Args) -> Result<()> {
 }
 
 /// Prints the powerline network as a table.
+#[cfg(feature = "homeplug")]
 pub fn homeplug(args: &Args) -> Result<()> {
     let config = Config::load(args, SECTIONS)?;
     // What the file has wrong about other things is told as it is by every command.
     Settings::read(&config)?;
-    print(&collectors::homeplug::show(&config)?)
+    print(&crate::collectors::homeplug::show(&config)?)
 }
 
 /// Asks the box for a token, or tells what became of it; false if the token cannot be used.
-pub fn freebox(args: &Args, command: &FreeboxCommand) -> Result<bool> {
+#[cfg(feature = "freebox")]
+pub fn freebox(args: &Args, command: &crate::cli::FreeboxCommand) -> Result<bool> {
+    use crate::cli::FreeboxCommand;
+    use crate::collectors::freebox::register;
+
     let config = Config::load(args, SECTIONS)?;
     let settings = Settings::read(&config)?;
     logger::install(settings.log_format, settings.log_level.min(log::LevelFilter::Warn));
@@ -224,6 +231,16 @@ pub fn freebox(args: &Args, command: &FreeboxCommand) -> Result<bool> {
         FreeboxCommand::Register(_) => register::register(&config, &mut print).map(|()| true),
         FreeboxCommand::Status(_) => register::status(&config, &mut print),
     }
+}
+
+/// The error of a command of a collector that this program was built without.
+pub fn left_out(command: &Command) -> Error {
+    let (name, collector) = match command {
+        Command::Ping(_) => ("ping", "probe"),
+        Command::Homeplug(_) => ("homeplug", "homeplug"),
+        _ => ("freebox", "freebox"),
+    };
+    Error::invalid(name, without(collector))
 }
 
 /// Prints to stdout. A reader that has seen enough, such as head, is no failure.

@@ -16,6 +16,9 @@ pub mod net;
 
 pub mod sorted;
 
+#[cfg(any(feature = "page", feature = "traffic"))]
+pub mod packed;
+
 pub mod files;
 
 pub mod cli;

@@ -42,9 +42,14 @@ fn run(args: &Args) -> Result<bool> {
         Some(Command::Once(once)) => commands::once(args, once),
         Some(Command::Check(_)) => commands::check(args),
         Some(Command::Clean(_)) => commands::clean(args).map(|()| true),
+        #[cfg(feature = "probe")]
         Some(Command::Ping(ping)) => commands::ping::ping(args, ping),
+        #[cfg(feature = "homeplug")]
         Some(Command::Homeplug(_)) => commands::homeplug(args).map(|()| true),
+        #[cfg(feature = "freebox")]
         Some(Command::Freebox(freebox)) => commands::freebox(args, &freebox.command),
+        #[cfg(not(all(feature = "probe", feature = "homeplug", feature = "freebox")))]
+        Some(command) => Err(commands::left_out(command)),
     }
 }
 

@@ -13,8 +13,7 @@ use std::time::{Duration, Instant};
 use smol::channel::Receiver;
 use smol::future::FutureExt;
 
-use crate::collectors::probe::desk::Desk;
-use crate::collectors::{Collector, Reload, Row};
+use crate::collectors::{Collector, Desk, Reload, Row};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::metrics::Page;

@@ -16,12 +16,13 @@ use gatemeter::daemon::self_metrics;
 use gatemeter::metrics::{Desc, Kind};
 
 /// What each leaf of the program may import from it; a leaf that is not listed may not be there.
-const LEAVES: [(&str, &[&str]); 7] = [
+const LEAVES: [(&str, &[&str]); 8] = [
     ("error", &[]),
     ("words", &[]),
     ("bytes", &["error"]),
     ("net", &["error"]),
     ("sorted", &[]),
+    ("packed", &[]),
     ("files", &["error"]),
     ("metrics", &["error", "metrics"]),
 ];

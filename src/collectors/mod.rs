@@ -3,12 +3,18 @@
 //! A collector is one row of [`ALL`] and one implementation of [`Collector`]; the [`crate::supervisor`] opens it, asks
 //! it for its figures when they are due, and deals with its failures.
 
+#[cfg(feature = "clients")]
 pub mod clients;
+#[cfg(feature = "freebox")]
 pub mod freebox;
+#[cfg(feature = "homeplug")]
 pub mod homeplug;
-mod interfaces;
+pub mod interfaces;
+#[cfg(feature = "probe")]
 pub mod probe;
+#[cfg(any(feature = "clients", feature = "traffic"))]
 mod single;
+#[cfg(feature = "traffic")]
 pub mod traffic;
 
 use std::future::Future;
@@ -17,14 +23,33 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::config::schema::{MAIN, SectionSpec};
+use crate::config::schema::{MAIN, SectionSpec, left_out, without};
 use crate::error::{Error, Result};
 use crate::metrics::{Desc, Page};
 use crate::sys::caps::Capability;
-use probe::desk::Desk;
 
-/// Every collector, in the order of output.
-pub static ALL: &[Row] = &[traffic::ROW, clients::ROW, probe::ROW, homeplug::ROW, freebox::ROW];
+/// Where others may ask to have somebody probed.
+#[cfg(feature = "probe")]
+pub use probe::desk::Desk;
+
+/// There is none in a program that was built without the prober.
+#[cfg(not(feature = "probe"))]
+#[derive(Debug)]
+pub enum Desk {}
+
+/// Every collector that this program was built with, in the order of output.
+pub static ALL: &[Row] = &[
+    #[cfg(feature = "traffic")]
+    traffic::ROW,
+    #[cfg(feature = "clients")]
+    clients::ROW,
+    #[cfg(feature = "probe")]
+    probe::ROW,
+    #[cfg(feature = "homeplug")]
+    homeplug::ROW,
+    #[cfg(feature = "freebox")]
+    freebox::ROW,
+];
 
 /// What the rest of the program knows of a collector before it runs.
 #[derive(Debug)]
@@ -136,11 +161,17 @@ impl Finding {
 /// The sections a configuration may have.
 pub static SECTIONS: &[&SectionSpec] = &[
     &MAIN,
+    #[cfg(feature = "traffic")]
     traffic::ROW.section,
+    #[cfg(feature = "clients")]
     clients::ROW.section,
+    #[cfg(feature = "probe")]
     probe::ROW.section,
+    #[cfg(feature = "probe")]
     &probe::settings::TARGET_SECTION,
+    #[cfg(feature = "homeplug")]
     homeplug::ROW.section,
+    #[cfg(feature = "freebox")]
     freebox::ROW.section,
 ];
 
@@ -156,6 +187,9 @@ pub fn selected(config: &Config, named: Option<&[&str]>, place: &str) -> Result<
     };
     let unknown = |name: &&&str| !ALL.iter().any(|row| row.name == **name);
     if let Some(name) = named.iter().find(unknown) {
+        if let Some(collector) = left_out(name) {
+            return Err(Error::invalid(place, without(collector)));
+        }
         let names: Vec<_> = ALL.iter().map(|row| row.name).collect();
         let problem = format!("there is no collector '{name}', expected {}", names.join(", "));
         return Err(Error::invalid(place, problem));

@@ -19,8 +19,8 @@ use crate::cli::Args;
 use crate::error::{Error, Result};
 use crate::words::nearest;
 use networks::Networks;
-use schema::{MAIN, OptionSpec, SectionSpec};
-use uci::{Package, Value};
+use schema::{MAIN, OptionSpec, SectionSpec, left_out, without};
+use uci::{Opt, Package, Value};
 
 /// The file read when `-c` does not name one.
 pub const DEFAULT_FILE: &str = "/etc/config/gatemeter";
@@ -114,6 +114,18 @@ impl Config {
                 Some(line) => format!("{}:{line}", path.display()),
                 None => path.display().to_string(),
             };
+            if let Some(collector) = left_out(&given.kind) {
+                // One line for each, and none for a section that does nothing but turn it off.
+                let is_off = |option: &Opt| {
+                    option.name == "enabled"
+                        && matches!(&option.value, Value::Text(text) if switch(text) == Some(false))
+                };
+                if !seen.contains(&collector) && !matches!(given.options.as_slice(), [only] if is_off(only)) {
+                    self.warnings.push(format!("{}: {}", place(given.line), without(collector)));
+                }
+                seen.push(collector);
+                continue;
+            }
             let Some(spec) = specs.iter().find(|spec| spec.kind == given.kind) else {
                 let near = nearest(&given.kind, specs.iter().map(|spec| spec.kind));
                 self.warnings.push(format!(
@@ -180,6 +192,9 @@ impl Config {
                         first.name
                     )));
                 }
+                if let Some(collector) = left_out(section) {
+                    return Err(wrong(without(collector)));
+                }
                 let near = nearest(section, specs.iter().map(|spec| spec.name));
                 return Err(wrong(format!("there is no section '{section}'{near}")));
             };
@@ -193,6 +208,11 @@ impl Config {
             } else {
                 listed.push((section, option));
                 found.set(option, vec![word]);
+            }
+        }
+        for (flag, subnets) in [("-4", &args.subnet4), ("-6", &args.subnet6)] {
+            if let (false, Some(collector)) = (subnets.is_empty(), left_out("traffic")) {
+                return Err(Error::invalid(flag, without(collector)));
             }
         }
         let mut set = |kind: &str, option: &str, flag: &str, values: &[String]| {
@@ -303,11 +323,7 @@ impl<'a> Item<'a> {
 
     /// A switch: 1/on/true/yes/enabled or 0/off/false/no/disabled.
     pub fn switch(&self) -> Result<bool> {
-        self.parse(|text| match text {
-            "1" | "on" | "true" | "yes" | "enabled" => Ok(true),
-            "0" | "off" | "false" | "no" | "disabled" => Ok(false),
-            _ => Err(format!("'{text}' is neither on nor off, expected 1 or 0")),
-        })
+        self.parse(|text| switch(text).ok_or_else(|| format!("'{text}' is neither on nor off, expected 1 or 0")))
     }
 
     /// A whole number within a range, both ends included.
@@ -368,6 +384,14 @@ impl<'a> Item<'a> {
             }
             None => Error::invalid(name, problem),
         }
+    }
+}
+
+fn switch(text: &str) -> Option<bool> {
+    match text {
+        "1" | "on" | "true" | "yes" | "enabled" => Some(true),
+        "0" | "off" | "false" | "no" | "disabled" => Some(false),
+        _ => None,
     }
 }
 

@@ -35,6 +35,31 @@ impl SectionSpec {
     }
 }
 
+/// The collectors that this program was built without: those of `[features]` in Cargo.toml that were left out.
+pub static LEFT_OUT: &[&str] = &[
+    #[cfg(not(feature = "traffic"))]
+    "traffic",
+    #[cfg(not(feature = "clients"))]
+    "clients",
+    #[cfg(not(feature = "probe"))]
+    "probe",
+    #[cfg(not(feature = "homeplug"))]
+    "homeplug",
+    #[cfg(not(feature = "freebox"))]
+    "freebox",
+];
+
+/// The collector that a section belongs to, if this program was built without it.
+pub fn left_out(section: &str) -> Option<&'static str> {
+    let collector = if section == "target" { "probe" } else { section };
+    LEFT_OUT.iter().copied().find(|left_out| *left_out == collector)
+}
+
+/// What whoever asks for such a collector is told.
+pub fn without(collector: &str) -> String {
+    format!("this program was built without the collector '{collector}'")
+}
+
 /// An option with one value.
 pub const fn option(name: &'static str, default: &'static str, help: &'static str) -> OptionSpec {
     OptionSpec { name, default, list: false, help }

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::pages::{Pages, word};
 use crate::outputs::http::{Reply, Request, accepts_gzip};
 use crate::outputs::tables::{self, Wanted};
+use crate::packed;
 use crate::sys::clock;
 use crate::words::push_quoted;
 
@@ -137,13 +138,7 @@ fn document(gzip: bool) -> Reply {
 
 /// The document for a client that does not take gzip.
 fn inflated() -> Vec<u8> {
-    let deflated = DOCUMENT.get(10..).unwrap_or_default();
-    let mut out = Vec::with_capacity(env!("GATEMETER_PAGE_LENGTH").parse().unwrap_or(0));
-    let mut inflate = flate2::Decompress::new(false);
-    // What `page/pack.rs` has made is whole and fits.
-    let done = inflate.decompress_vec(deflated, &mut out, flate2::FlushDecompress::Finish);
-    debug_assert!(matches!(done, Ok(flate2::Status::StreamEnd)), "{done:?}");
-    out
+    packed::unpack(DOCUMENT.get(10..).unwrap_or_default(), env!("GATEMETER_PAGE_LENGTH"))
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@
 #[cfg(feature = "page")]
 mod live;
 pub mod pages;
+#[cfg(feature = "probe")]
+mod probes;
 pub mod self_metrics;
 pub mod textfiles;
 

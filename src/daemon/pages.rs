@@ -3,18 +3,16 @@
 use std::cell::Cell;
 use std::fmt::Write as _;
 use std::rc::Rc;
-use std::time::Instant;
 
 use super::self_metrics::{self, Process};
 use crate::collectors::Row;
-use crate::collectors::probe;
-use crate::collectors::probe::request::{Asked, Raw, Refusal};
+#[cfg(not(feature = "probe"))]
+use crate::config::schema::without;
 use crate::metrics::Page;
 use crate::outputs::http::{Exposition, Handler, Reply, Request};
 use crate::outputs::lines::{self, Lines};
 use crate::outputs::prometheus::{self, Dialect};
 use crate::supervisor::{Shared, Status};
-use crate::sys::clock;
 use crate::words::Html;
 
 /// Everything a page is made of.
@@ -110,57 +108,6 @@ impl Pages {
         Reply::page("/metrics", format.content_type(), page)
     }
 
-    async fn probe(&self, request: &Request) -> Reply {
-        let (query, label) = (request.query(), "/probe");
-        let refused = |refusal: Refusal| {
-            Reply::text(refusal.status, format!("# {} - {}\n", refusal.status, refusal.why)).labelled(label)
-        };
-        if request.is_foreign() {
-            return refused(Refusal::forbidden("a page of another site asks for this: open the address by itself"));
-        }
-        let values = |key| query.values(key).collect::<Vec<_>>();
-        let (targets, ip_versions, tcp_ports) = (values("target"), values("ip_version"), values("tcp_port"));
-        let raw = Raw {
-            targets: targets.iter().map(AsRef::as_ref).collect(),
-            ip_versions: ip_versions.iter().map(AsRef::as_ref).collect(),
-            tcp_ports: tcp_ports.iter().map(AsRef::as_ref).collect(),
-            limits: request.headers("x-target-limit").collect(),
-        };
-        let asked = match Asked::read(&raw) {
-            Ok(asked) => asked,
-            Err(refusal) => return refused(refusal),
-        };
-        let desk = self.shared.desk.borrow().clone();
-        let Some(desk) = desk else { return refused(Refusal::unavailable(self.why_no_probes())) };
-        match desk.answer(&asked).await {
-            Ok(answer) => {
-                let format = Exposition::wanted_by(request);
-                let dialect = if format.is_openmetrics() { Dialect::OpenMetrics } else { Dialect::Text };
-                let mut out = String::new();
-                prometheus::encode(&answer.page, dialect, &mut out);
-                prometheus::finish(dialect, &mut out);
-                Reply::page(label, format.content_type(), out).header("X-Target-Count", answer.addresses.to_string())
-            }
-            Err(refusal) => refused(refusal),
-        }
-    }
-
-    fn debug_probes(&self) -> Reply {
-        let label = "/debug/probes";
-        match &*self.shared.desk.borrow() {
-            Some(desk) => {
-                let json = probe::json(&mut desk.state(), Instant::now(), clock::unix_now());
-                Reply::page(label, "application/json", json)
-            }
-            None => Reply::text(503, format!("{}\n", self.why_no_probes())).labelled(label),
-        }
-    }
-
-    fn why_no_probes(&self) -> String {
-        let status = self.statuses.iter().find(|status| status.name == probe::ROW.name);
-        format!("the probe collector is {}", status.map_or_else(|| "off".into(), |status| state(status)))
-    }
-
     fn health(&self) -> Reply {
         let mut text = String::from("gatemeter is running\n");
         for status in &self.statuses {
@@ -189,7 +136,7 @@ impl Pages {
 }
 
 /// How a collector is doing, for people.
-fn state(status: &Status) -> String {
+pub(super) fn state(status: &Status) -> String {
     match (word(status), status.trouble.borrow().as_deref()) {
         ("down", Some(trouble)) => format!("down: {trouble}"),
         (word, _) => word.into(),
@@ -210,8 +157,12 @@ impl Handler for Pages {
     async fn handle(&self, request: &Request) -> Reply {
         match request.path() {
             "/metrics" => self.metrics(request),
+            #[cfg(feature = "probe")]
             "/probe" => self.probe(request).await,
+            #[cfg(feature = "probe")]
             "/debug/probes" => self.debug_probes(),
+            #[cfg(not(feature = "probe"))]
+            "/probe" | "/debug/probes" => Reply::text(404, without("probe") + "\n"),
             "/healthz" => self.health(),
             #[cfg(feature = "page")]
             "/" | "/plain" | "/api/v1/state" if self.live.get() => super::live::answer(self, request),

@@ -103,7 +103,7 @@ impl Settings {
         let (main, section) = (config.section(MAIN.kind), config.section(SECTION.kind));
         let subnet = |text: &str| subnet(text, &config.networks);
         let mut subnets = section.get("subnet").each(subnet)?;
-        if subnets.is_empty() {
+        if cfg!(feature = "traffic") && subnets.is_empty() {
             let traffic = config.section("traffic");
             subnets = traffic.get("subnet4").each(subnet)?;
             // Without those of IPv4 the LAN is found, whatever its prefixes.

@@ -3,16 +3,24 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::sync::OnceLock;
 
 use super::bpf_error;
 use super::codec::layout::*;
 use super::object::Object;
 use super::pins::Pins;
 use crate::error::{Error, Result};
+use crate::packed;
 use crate::sys::bpf::{self, Map};
 
-/// The kernel program of this machine's byte order; where it comes from is decided by build.rs.
-static OBJECT: &[u8] = include_bytes!(env!("GATEMETER_BPF_OBJECT"));
+/// The kernel program of this machine's byte order, compressed to a fifth; where it comes from is decided by build.rs.
+static PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/gatemeter.o.deflate"));
+
+/// The kernel program, which stays in memory once somebody needs it.
+fn object() -> &'static [u8] {
+    static OBJECT: OnceLock<Vec<u8>> = OnceLock::new();
+    OBJECT.get_or_init(|| packed::unpack(PACKED, env!("GATEMETER_BPF_LENGTH")))
+}
 
 /// The object, and its maps in the kernel.
 #[derive(Debug)]
@@ -26,7 +34,7 @@ impl Programs {
     /// Makes the maps, with room for `max_hosts` in the host tables; those that outlive the process are taken from
     /// their pins if they are there, and pinned if not.
     pub fn new(max_hosts: u32, pins: Option<&Pins>) -> Result<Programs> {
-        let object = Object::parse(OBJECT).map_err(|error| Error::codec("read the kernel program", error))?;
+        let object = Object::parse(object()).map_err(|error| Error::codec("read the kernel program", error))?;
         let mut maps = Vec::with_capacity(object.maps.len());
         for map in &object.maps {
             let entries = if matches!(map.name, HOSTS4_NAME | HOSTS6_NAME) { max_hosts } else { map.max_entries };

@@ -3,7 +3,7 @@
 //! What others made is respected: a chain, a jump and a pair of rules that are there already are used as they are. Our
 //! own rules bear a mark that nft keeps and does not show, our chain, jump and table a comment.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 
@@ -36,8 +36,8 @@ pub struct Manager {
     _single: Single,
     writer: Requests,
     watch: Watch,
-    /// Whose rules there shall be; nothing is made before that is known.
-    clients: Option<BTreeSet<IpAddr>>,
+    /// Whose rules there shall be, in order; nothing is made before that is known.
+    clients: Option<Vec<IpAddr>>,
     unreached_was_told: bool,
 }
 
@@ -89,8 +89,8 @@ impl Manager {
         Ok(Manager { place, _single: single, writer, watch, clients: None, unreached_was_told: false })
     }
 
-    /// From now on there shall be rules for these clients, and no rules of ours for others.
-    pub fn want(&mut self, mut clients: BTreeSet<IpAddr>) {
+    /// From now on there shall be rules for these clients, who come in order, and no rules of ours for others.
+    pub fn want(&mut self, mut clients: Vec<IpAddr>) {
         let family = self.place.family;
         clients.retain(|addr| family == Family::Inet || addr.is_ipv4() == (family == Family::Ip));
         self.clients = Some(clients);
@@ -98,7 +98,7 @@ impl Manager {
 
     /// Whether there shall be rules for a client.
     pub fn keeps(&self, addr: IpAddr) -> bool {
-        self.clients.as_ref().is_some_and(|clients| clients.contains(&addr))
+        self.clients.as_ref().is_some_and(|clients| clients.binary_search(&addr).is_ok())
     }
 
     /// How many times events about the ruleset were lost.
@@ -188,7 +188,11 @@ impl Manager {
         }
         for ((addr, _), rules) in &seen.rules {
             // Of several rules, those of others count as well; so ours are too many.
-            let spare = if clients.contains(addr) { usize::from(rules.iter().all(|rule| rule.is_ours)) } else { 0 };
+            let spare = if clients.binary_search(addr).is_ok() {
+                usize::from(rules.iter().all(|rule| rule.is_ours))
+            } else {
+                0
+            };
             for rule in rules.iter().filter(|rule| rule.is_ours).skip(spare) {
                 batches.next().delete_rule(family, (table, chain), rule.handle);
             }

@@ -6,7 +6,7 @@
 
 mod manage;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 
@@ -127,8 +127,8 @@ impl Rules {
         self.manager.as_ref().map(Manager::overruns)
     }
 
-    /// With `manage`, makes the rules of these clients and removes those that were made for others.
-    pub async fn keep(&mut self, clients: BTreeSet<IpAddr>) -> Result<()> {
+    /// With `manage`, makes the rules of these clients, who come in order, and removes those that were made for others.
+    pub async fn keep(&mut self, clients: Vec<IpAddr>) -> Result<()> {
         let Some(manager) = &mut self.manager else { return Ok(()) };
         manager.want(clients);
         manager.ensure(&mut self.reader, &self.totals).await.map(drop)
