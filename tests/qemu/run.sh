@@ -4,7 +4,7 @@
 #
 #   tests/qemu/run.sh TARGET...     such as mips-unknown-linux-musl; needs root, and dist/gatemeter-TARGET from .ci/cross
 #
-# Unit tests are built for the target and run there. Integration tests run here and start the very program in dist/ by
+# Unit tests, and the fuzzers' kept inputs, are built for the target and run there. Integration tests run here and start the very program in dist/ by
 # GATEMETER_BINARY. What emulation lacks stands in the file `lacks` beside this, and is held to it: a test that passes
 # although it stands there is as wrong as one that fails and does not.
 # Big-endian MIPS is what differs most from this machine, so all suites run on it; on the others, those that touch all
@@ -79,9 +79,10 @@ for target; do
         GATEMETER_BINARY=$logs/gatemeter-$target "$(built "$suite")" --test-threads="$threads" \
             >"$logs/$suite-$target" 2>&1 &
     done
+    "$qemu" "target/cross/corpora-$target" --test-threads="$threads" >"$logs/corpora-$target" 2>&1 &
     "$qemu" "target/cross/tests-$target" --test-threads="$threads" >"$logs/unit-$target" 2>&1 || true
     wait
-    for suite in unit $suites; do
+    for suite in unit corpora $suites; do
         judge "$target" "$suite" "$logs/$suite-$target" || failed=1
     done
 done
