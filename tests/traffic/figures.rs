@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::harness::{Daemon, PATIENCE, Samples, Setup, exposition};
-pub use crate::lab::dhcp::static_leases;
+pub use crate::lab::dhcp::{static_lease, static_leases};
 use crate::lab::sys::PacketSocket;
 use crate::lab::traffic::{self, Sent, UdpPair};
 pub use crate::lab::traffic::{StopOnDrop, let_it_flow};
