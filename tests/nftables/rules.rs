@@ -1,6 +1,5 @@
 //! Rules that name a client: read, and kept.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use gatemeter::collectors::clients::accounting::Direction::{Rx, Tx};
@@ -43,7 +42,9 @@ fn addr(text: &str) -> IpAddr {
 }
 
 fn keep(rules: &mut Rules, clients: &[IpAddr]) {
-    smol::block_on(rules.keep(clients.iter().copied().collect::<BTreeSet<_>>())).unwrap();
+    let mut clients = clients.to_vec();
+    clients.sort_unstable();
+    smol::block_on(rules.keep(clients)).unwrap();
 }
 
 fn mended(rules: &mut Rules) {
