@@ -82,7 +82,7 @@ impl Args {
 pub enum Command {
     /// One collection to stdout.
     Once(Once),
-    /// The doctor.
+    /// What will run, and what is missing for it.
     Check(Check),
     /// Removes what runs leave behind.
     Clean(Clean),

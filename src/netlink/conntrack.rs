@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use super::{Message, known, tail};
 use crate::bytes::{be16, be32, take};
 use crate::error::Malformed;
+use crate::sys::filter::{jump, step};
 
 /// The multicast groups of entries that are new, changed and gone, as a bit mask with group 1 as the lowest bit.
 pub const GROUP_NEW: u32 = 1;
@@ -358,14 +359,6 @@ pub fn event_filter() -> [libc::sock_filter; 33] {
     const PASS: u8 = 31;
     const DROP: u8 = 32;
 
-    let step = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
-    // From instruction `at` to `yes` or, if it does not hold, to `no`.
-    let jump = |at: u8, code: u32, k: u32, yes: u8, no: u8| libc::sock_filter {
-        code: code as u16,
-        jt: yes - at - 1,
-        jf: no - at - 1,
-        k,
-    };
     // A load takes the bytes as a number in network order, and the header is in that of this machine.
     let header = |number: u16| u32::from(u16::from_be_bytes(number.to_ne_bytes()));
     [

@@ -272,7 +272,7 @@ fn something_else_under_the_address_is_told_from_a_box() {
 }
 
 #[test]
-fn the_doctor_tells_what_works_and_what_does_not() {
+fn check_tells_what_works_and_what_does_not() {
     let home = Home::new(Model::Fibre);
     home.freebox.right("calls", false);
     let output = home.setup("call").run(&["check"]);

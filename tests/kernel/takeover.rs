@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use aya::programs::{SchedClassifier, TcAttachType};
+use gatemeter::collectors::traffic::check::{ensure_bpffs, findings};
 use gatemeter::collectors::traffic::codec::Rules;
-use gatemeter::collectors::traffic::doctor::{ensure_bpffs, findings};
 use gatemeter::collectors::traffic::loader::{Attach, Hook, clean};
 
 use crate::lab::*;

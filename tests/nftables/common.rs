@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use gatemeter::collectors::clients::accounting::sets::{Options, Sets};
-use gatemeter::collectors::clients::accounting::{Counter, Direction, doctor};
+use gatemeter::collectors::clients::accounting::{Counter, Direction, check};
 use gatemeter::collectors::clients::subnets::Lan;
 use gatemeter::error::Result;
 
@@ -104,8 +104,8 @@ pub fn without_elements(listing: &str) -> String {
 }
 
 /// `gatemeter clean` in the router, as far as sets go.
-pub fn doctor_clean(lab: &Lab) -> Result<Option<String>> {
-    lab.router.enter(doctor::clean_sets)
+pub fn clean_beside(lab: &Lab) -> Result<Option<String>> {
+    lab.router.enter(check::clean_sets)
 }
 
 /// Follows changes until `ready`, however long that takes within reason. In the router, and with a reading at the end:

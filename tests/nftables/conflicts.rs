@@ -1,7 +1,7 @@
 //! What stands in the way is told with its remedy, and nothing of others is touched; what is ours can be removed.
 
 use gatemeter::collectors::Verdict;
-use gatemeter::collectors::clients::accounting::doctor;
+use gatemeter::collectors::clients::accounting::check;
 use gatemeter::collectors::clients::accounting::sets::Sets;
 use gatemeter::sys::caps;
 
@@ -10,7 +10,7 @@ use crate::lab::{Lab, process};
 
 fn texts(lab: &Lab) -> Vec<String> {
     lab.router
-        .enter(doctor::check_sets)
+        .enter(check::check_sets)
         .into_iter()
         .map(|finding| format!("{:?} {}", finding.verdict, finding.text))
         .collect()
@@ -36,7 +36,7 @@ fn a_table_of_our_name_that_others_made_is_left_alone() {
         let error = lab.router.enter(|| smol::block_on(Sets::open_beside())).unwrap_err().to_string();
         assert!(error.contains("nft delete table inet gatemeter"), "{error}");
         assert!(texts(&lab)[1].starts_with("Broken cannot count LAN clients with nftables: there is a table"));
-        assert_eq!(doctor_clean(&lab).unwrap(), None);
+        assert_eq!(clean_beside(&lab).unwrap(), None);
         assert_eq!(listing(&lab.router), before);
         lab.router.must(&["nft", "delete", "table", "inet", "gatemeter"]);
     }
@@ -68,7 +68,7 @@ fn without_the_privilege_the_error_names_it() {
     let (open, beside, check) = lab.router.enter(|| {
         caps::reduce(&[]).unwrap();
         let open = smol::block_on(Sets::open(options(true))).unwrap_err().to_string();
-        (open, smol::block_on(Sets::open_beside()).unwrap_err().to_string(), doctor::check_sets())
+        (open, smol::block_on(Sets::open_beside()).unwrap_err().to_string(), check::check_sets())
     });
     for error in [open, beside] {
         assert!(error.ends_with("run as root or grant CAP_NET_ADMIN"), "{error}");
@@ -91,16 +91,16 @@ fn clean_removes_the_table_once_nobody_keeps_it() {
     let lab = Lab::builder().hosts(0).build();
     for protect in [true, false] {
         let sets = open(&lab, options(protect));
-        let error = doctor_clean(&lab).unwrap_err().to_string();
+        let error = clean_beside(&lab).unwrap_err().to_string();
         assert!(error.starts_with("cannot remove the nftables table inet gatemeter: "), "{error}");
         assert!(error.ends_with("stop that one first"), "{error}");
         assert_eq!(texts(&lab).len(), 2);
         drop(sets);
         let free = || texts(&lab)[1].ends_with("the daemon takes it over").then_some(());
         assert_eq!(process::poll(process::LIMIT, free), Some(()));
-        assert_eq!(once_free(|| doctor_clean(&lab)).unwrap(), Some("nftables table inet gatemeter".to_owned()));
+        assert_eq!(once_free(|| clean_beside(&lab)).unwrap(), Some("nftables table inet gatemeter".to_owned()));
         assert_eq!(lab.router.must(&["nft", "list", "tables"]), "");
-        assert_eq!(doctor_clean(&lab).unwrap(), None);
+        assert_eq!(clean_beside(&lab).unwrap(), None);
     }
 }
 
@@ -117,6 +117,6 @@ fn somebody_else_owning_our_table_is_told() {
     assert_eq!(requests.change(&batch.finish()).unwrap(), []);
     let error = try_open(&lab, options(true)).unwrap_err().to_string();
     assert!(error.contains("another process owns the nftables table inet gatemeter; stop the gatemeter"), "{error}");
-    let error = once_free(|| doctor_clean(&lab)).unwrap_err().to_string();
+    let error = once_free(|| clean_beside(&lab)).unwrap_err().to_string();
     assert!(error.contains("stop the gatemeter that runs first"), "{error}");
 }

@@ -66,7 +66,7 @@ fn a_killed_process_leaves_its_protected_table_to_the_next() {
         error.contains("another gatemeter counts LAN clients in this network namespace; stop that one first"),
         "{error}"
     );
-    assert!(doctor_clean(&lab).unwrap_err().to_string().contains("another gatemeter"));
+    assert!(clean_beside(&lab).unwrap_err().to_string().contains("another gatemeter"));
     // Beside it, the table can be read.
     let mut beside = lab.router.enter(|| smol::block_on(Sets::open_beside())).unwrap();
     assert_eq!(read(&mut beside), once);

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use gatemeter::collectors::clients::accounting::Direction::{Rx, Tx};
 use gatemeter::collectors::clients::accounting::rules::{Options, Rules};
-use gatemeter::collectors::clients::accounting::{Counter, doctor};
+use gatemeter::collectors::clients::accounting::{Counter, check};
 
 use crate::common::*;
 use crate::lab::traffic::{UdpPair, send_udp};
@@ -34,7 +34,7 @@ fn read(rules: &mut Rules) -> Counts {
 }
 
 fn clean(lab: &Lab, options: &Options) -> Vec<String> {
-    once_free(|| lab.router.enter(|| doctor::clean_rules(options))).unwrap()
+    once_free(|| lab.router.enter(|| check::clean_rules(options))).unwrap()
 }
 
 fn addr(text: &str) -> IpAddr {
@@ -42,7 +42,9 @@ fn addr(text: &str) -> IpAddr {
 }
 
 fn keep(rules: &mut Rules, clients: &[IpAddr]) {
-    smol::block_on(rules.keep(clients.to_vec())).unwrap();
+    let mut clients = clients.to_vec();
+    clients.sort_unstable();
+    smol::block_on(rules.keep(clients)).unwrap();
 }
 
 fn mended(rules: &mut Rules) {
@@ -178,7 +180,7 @@ fn kept_rules_count_packets_and_come_back_with_their_counts_after_a_reload() {
     assert_eq!(read(&mut rules), counts);
 
     assert_eq!(
-        lab.router.enter(|| doctor::clean_rules(&usual(true))).unwrap_err().to_string(),
+        lab.router.enter(|| check::clean_rules(&usual(true))).unwrap_err().to_string(),
         "cannot remove nftables rules: another gatemeter counts LAN clients in this network namespace; stop that one first"
     );
     drop(rules);

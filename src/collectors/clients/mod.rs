@@ -5,8 +5,8 @@
 //! whose addresses are clients' at all.
 
 pub mod accounting;
+mod check;
 mod connections;
-mod doctor;
 pub mod flows;
 mod metrics;
 pub mod neighbours;
@@ -46,8 +46,8 @@ pub const ROW: Row = Row {
     capabilities: |_| &[Capability::NetAdmin],
     prepare: |_| {},
     build: |config| Ok(Box::new(Clients::new(Settings::read(config)?))),
-    check: doctor::check,
-    clean: doctor::clean,
+    check: check::check,
+    clean: check::clean,
 };
 
 /// The collector.
@@ -98,7 +98,7 @@ impl Clients {
 
     async fn open(&mut self, source: Source, follow: bool) -> Result<()> {
         let connections = Connections::open(&self.settings, follow)?;
-        if self.settings.accounting == Accounting::Conntrack && flows::doctor::counts_bytes() == Some(false) {
+        if self.settings.accounting == Accounting::Conntrack && flows::check::counts_bytes() == Some(false) {
             log::warn!(
                 target: ROW.name,
                 "no bytes are counted: nf_conntrack_acct is 0; sysctl -w net.netfilter.nf_conntrack_acct=1 turns that on \

@@ -4,9 +4,9 @@
 //! that [`table`] walks. Each group is read at its own pace and keeps its figures until it is read again, and what is
 //! wrong with one of them harms no other.
 
+mod check;
 mod client;
 pub mod credentials;
-mod doctor;
 pub mod fold;
 pub mod groups;
 pub mod http;
@@ -59,7 +59,7 @@ pub const ROW: Row = Row {
     capabilities: |_| &[],
     prepare: |_| {},
     build: |config| Ok(Box::new(Freebox::new(Settings::read(config)?))),
-    check: doctor::check,
+    check: check::check,
     clean: |_| Ok(Vec::new()),
 };
 

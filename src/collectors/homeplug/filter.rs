@@ -5,6 +5,7 @@
 #![deny(clippy::indexing_slicing)]
 
 use super::codec::{ERROR, HOMEPLUG, MEDIAXTREAM};
+use crate::sys::filter::{jump, step};
 
 const BYTE: u32 = libc::BPF_LD | libc::BPF_B | libc::BPF_ABS;
 const HALF: u32 = libc::BPF_LD | libc::BPF_H | libc::BPF_ABS;
@@ -16,15 +17,6 @@ const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
 /// What the kernel tells of a frame besides its bytes, at offsets of its own.
 const fn aside(offset: libc::c_int) -> u32 {
     (libc::SKF_AD_OFF + offset).cast_unsigned()
-}
-
-const fn step(code: u32, k: u32) -> libc::sock_filter {
-    libc::sock_filter { code: code as u16, jt: 0, jf: 0, k }
-}
-
-/// From instruction `at` to `yes` or, if it does not hold, to `no`.
-const fn jump(at: u8, code: u32, k: u32, yes: u8, no: u8) -> libc::sock_filter {
-    libc::sock_filter { code: code as u16, jt: yes - at - 1, jf: no - at - 1, k }
 }
 
 /// Where the program ends.

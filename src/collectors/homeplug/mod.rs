@@ -4,8 +4,8 @@
 //! that does, and closes them again; [`report`] writes what was found. What adapters say is read by [`codec`].
 
 pub mod answer;
+mod check;
 pub mod codec;
-mod doctor;
 pub mod filter;
 mod memory;
 mod metrics;
@@ -42,7 +42,7 @@ pub const ROW: Row = Row {
     capabilities: |_| &[Capability::NetRaw],
     prepare: |_| {},
     build: |config| Ok(Box::new(Homeplug::new(Settings::read(config)?))),
-    check: doctor::check,
+    check: check::check,
     clean: |_| Ok(Vec::new()),
 };
 

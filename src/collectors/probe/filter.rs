@@ -9,6 +9,7 @@
 use std::ops::RangeInclusive;
 
 use super::codec::ip;
+use crate::sys::filter::{jump, step};
 
 const BYTE: u32 = libc::BPF_LD | libc::BPF_B;
 const HALF: u32 = libc::BPF_LD | libc::BPF_H;
@@ -34,15 +35,6 @@ const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
 /// Flags of TCP: RST, and those by which a SYN is acknowledged.
 const RST: u32 = 0x04;
 const SYN_AND_ACK: u32 = 0x12;
-
-fn step(code: u32, k: u32) -> libc::sock_filter {
-    libc::sock_filter { code: code as u16, jt: 0, jf: 0, k }
-}
-
-/// From instruction `at` to `yes` or, if it does not hold, to `no`.
-fn jump(at: u8, code: u32, k: u32, yes: u8, no: u8) -> libc::sock_filter {
-    libc::sock_filter { code: code as u16, jt: yes - at - 1, jf: no - at - 1, k }
-}
 
 /// For a raw ICMP socket: echo replies with our identifier, and errors about echo requests with it or about TCP segments
 /// from our ports.

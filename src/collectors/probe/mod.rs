@@ -7,9 +7,9 @@
 //! [`report`] writes it all down. Only engine, channel and paths touch sockets; time is a parameter everywhere else.
 
 mod channel;
+mod check;
 pub mod codec;
 pub mod desk;
-mod doctor;
 pub mod engine;
 pub mod filter;
 pub mod gateway;
@@ -61,7 +61,7 @@ pub const ROW: Row = Row {
     },
     prepare: |_| {},
     build: |config| Ok(Box::new(Prober::new(Settings::read(config)?))),
-    check: doctor::check,
+    check: check::check,
     clean: |_| Ok(Vec::new()),
 };
 

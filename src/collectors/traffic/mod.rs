@@ -9,7 +9,7 @@
 //! | `hook`, `pins` | TCX and clsact; what outlives the daemon |
 //! | `config_map`, `tables` | what the program is told, and what it counted |
 //! | `reader` | the tables of a daemon that runs beside us |
-//! | `doctor`, `bpf_error` | what the system lacks, and what to do about it |
+//! | `check`, `bpf_error` | what the system lacks, and what to do about it |
 //! | `state` | who is idle and makes room |
 //! | `metrics` | the families |
 //!
@@ -17,9 +17,9 @@
 //! tables once per interval. The counts live in the kernel; the daemon keeps none of its own.
 
 mod bpf_error;
+pub mod check;
 pub mod codec;
 mod config_map;
-pub mod doctor;
 mod hook;
 pub mod loader;
 pub mod metrics;
@@ -124,7 +124,7 @@ impl Traffic {
     }
 
     async fn open(&mut self) -> Result<()> {
-        let pin_dir = doctor::usable_pin_dir(self.settings.pin_dir.as_deref());
+        let pin_dir = check::usable_pin_dir(self.settings.pin_dir.as_deref());
         if let Err(error) = &pin_dir {
             log::warn!(target: ROW.name, "counting all the same, but counts end with the daemon: {error}");
         }
@@ -409,7 +409,7 @@ fn prepare(config: &Config) {
     let _ = limits::lift_locked_memory();
     if let Ok(settings) = Settings::read(config) {
         // What fails is found again, and told, when the collector is opened.
-        let _ = doctor::usable_pin_dir(settings.pin_dir.as_deref());
+        let _ = check::usable_pin_dir(settings.pin_dir.as_deref());
     }
 }
 
@@ -473,7 +473,7 @@ fn check(config: &Config) -> Vec<Finding> {
         Ok(settings) => settings,
         Err(error) => return vec![Finding::broken(error.to_string())],
     };
-    let mut findings = doctor::findings(settings.pin_dir.as_deref(), settings.attach);
+    let mut findings = check::findings(settings.pin_dir.as_deref(), settings.attach);
     let mut traffic = Traffic::new(settings);
     match smol::block_on(interfaces::now()) {
         Ok(interfaces) => traffic.interfaces = interfaces,

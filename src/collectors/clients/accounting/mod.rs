@@ -1,6 +1,6 @@
 //! Bytes and packets of LAN clients, from whichever source the settings name. Sources are never added up.
 
-pub mod doctor;
+pub mod check;
 pub mod rules;
 pub mod sets;
 mod transaction;

@@ -4,7 +4,7 @@
 //! when events were lost, and rarely else. Where the kernel offers no events or no conntrack over netlink, all flows are
 //! read each time, from /proc/net/nf_conntrack at worst.
 
-pub mod doctor;
+pub mod check;
 pub mod key;
 mod ledger;
 mod pace;
@@ -30,7 +30,7 @@ use super::accounting::Counter;
 use crate::error::Result;
 use crate::netlink::conntrack::{Entry, Event};
 use crate::sys::clock::thread_cpu;
-use doctor::Announced;
+use check::Announced;
 
 /// How long events gather before they are taken in, so that a busy network does not wake us for each.
 const GATHER: Duration = Duration::from_millis(200);
@@ -239,7 +239,7 @@ impl Connections {
 
     /// Begins to follow events if the kernel announces flows at all; without, all flows are read each time.
     fn subscribe(&mut self) {
-        let announced = doctor::announced();
+        let announced = check::announced();
         let open = announced != Announced::None && self.reader.subscribe(self.options.bytes, self.options.event_buffer);
         self.pace.follow(open);
         self.older = open && announced == Announced::SinceSubscription;
@@ -301,7 +301,7 @@ impl Connections {
         self.take_events(is_client);
         self.table.end();
         self.ledger.iter_mut().for_each(Ledger::end);
-        if self.pace.following() && doctor::announced() == Announced::None {
+        if self.pace.following() && check::announced() == Announced::None {
             self.unsubscribe();
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::accounting::doctor as accounting;
+use super::accounting::check as accounting;
 use super::flows;
 use super::settings::{Accounting, Settings};
 use super::source::rules_options;
@@ -37,7 +37,7 @@ pub fn check(config: &Config) -> Vec<Finding> {
         Accounting::Off => findings.push(Finding::note("accounting is off: no bytes and no rates")),
     }
     let needed = settings.accounting == Accounting::Conntrack;
-    findings.extend(flows::doctor::check(needed).into_iter().map(|finding| match finding.verdict {
+    findings.extend(flows::check::check(needed).into_iter().map(|finding| match finding.verdict {
         // The rest works without connections.
         Verdict::Broken if !needed => Finding::note(finding.text),
         _ => finding,

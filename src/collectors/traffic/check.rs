@@ -1,5 +1,5 @@
 //! What this system has for accounting and what it lacks: bpf(), a BPF file system to pin on, a hook. Read by the
-//! doctor (`gatemeter check`), and once at start, while the privilege to mount is still there.
+//! `gatemeter check`, and once at start, while the privilege to mount is still there.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
