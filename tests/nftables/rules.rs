@@ -42,7 +42,9 @@ fn addr(text: &str) -> IpAddr {
 }
 
 fn keep(rules: &mut Rules, clients: &[IpAddr]) {
-    smol::block_on(rules.keep(clients.to_vec())).unwrap();
+    let mut clients = clients.to_vec();
+    clients.sort_unstable();
+    smol::block_on(rules.keep(clients)).unwrap();
 }
 
 fn mended(rules: &mut Rules) {
