@@ -12,6 +12,8 @@ pub mod words;
 
 pub mod bytes;
 
+pub mod classic_bpf;
+
 pub mod net;
 
 pub mod sorted;

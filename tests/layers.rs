@@ -16,10 +16,11 @@ use gatemeter::daemon::self_metrics;
 use gatemeter::metrics::{Desc, Kind};
 
 /// What each leaf of the program may import from it; a leaf that is not listed may not be there.
-const LEAVES: [(&str, &[&str]); 8] = [
+const LEAVES: [(&str, &[&str]); 9] = [
     ("error", &[]),
     ("words", &[]),
     ("bytes", &["error"]),
+    ("classic_bpf", &[]),
     ("net", &["error"]),
     ("sorted", &[]),
     ("packed", &[]),
@@ -92,7 +93,7 @@ const READERS: &[(&str, &str)] = &[
     ("src/collectors/clients/accounting/rules/mod.rs", "nftables"),
     ("src/collectors/freebox/credentials.rs", "credentials"),
     ("src/collectors/freebox/groups/mod.rs", "freebox"),
-    ("src/collectors/homeplug/told.rs", "homeplug"),
+    ("src/collectors/homeplug/answer.rs", "homeplug"),
     ("src/collectors/homeplug/walk/mod.rs", "homeplug"),
     ("src/collectors/probe/request.rs", "http"),
     ("src/config/networks.rs", "networks"),

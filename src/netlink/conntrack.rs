@@ -8,8 +8,8 @@ use std::net::IpAddr;
 
 use super::{Message, known, tail};
 use crate::bytes::{be16, be32, take};
+use crate::classic_bpf::{jump, step};
 use crate::error::Malformed;
-use crate::sys::filter::{jump, step};
 
 /// The multicast groups of entries that are new, changed and gone, as a bit mask with group 1 as the lowest bit.
 pub const GROUP_NEW: u32 = 1;

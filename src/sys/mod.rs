@@ -7,7 +7,6 @@
 //! | `bpf` | `bpf` | aya takes 400 kB on MIPS, and offers no batch reads, no map sizes and no link by interface index |
 //! | `caps` | `capget`, `capset`, `prctl` | to drop privileges after start; std has nothing for it |
 //! | `clock` | `clock_gettime` | std does not tell the CPU time of a thread, and panics on 32-bit machines from 2038 on |
-//! | `filter` | none | instructions of the filters that sockets are given |
 //! | `fs` | `statfs`, `mount`, `flock` | to find or mount the BPF file system, and to lock what is pinned on it |
 //! | `hardware_stamps` | `ioctl` | a network card takes stamps only when told to |
 //! | `interfaces` | `if_nameindex`, `ioctl` | names and kinds of interfaces where no netlink socket is open |
@@ -29,7 +28,6 @@ pub mod batch;
 pub mod bpf;
 pub mod caps;
 pub mod clock;
-pub mod filter;
 pub mod fs;
 pub mod hardware_stamps;
 pub mod interfaces;

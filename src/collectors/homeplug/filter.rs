@@ -5,7 +5,7 @@
 #![deny(clippy::indexing_slicing)]
 
 use super::codec::{ERROR, HOMEPLUG, MEDIAXTREAM};
-use crate::sys::filter::{jump, step};
+use crate::classic_bpf::{jump, step};
 
 const BYTE: u32 = libc::BPF_LD | libc::BPF_B | libc::BPF_ABS;
 const HALF: u32 = libc::BPF_LD | libc::BPF_H | libc::BPF_ABS;

@@ -9,7 +9,7 @@
 use std::ops::RangeInclusive;
 
 use super::codec::ip;
-use crate::sys::filter::{jump, step};
+use crate::classic_bpf::{jump, step};
 
 const BYTE: u32 = libc::BPF_LD | libc::BPF_B;
 const HALF: u32 = libc::BPF_LD | libc::BPF_H;

@@ -44,6 +44,14 @@ impl<H> Slot<H> {
     fn set(&self, state: State) {
         self.shared.table.borrow_mut().set(self.id, state, Instant::now());
     }
+
+    /// A reply of so many bytes is on its way, for which others may have to make room.
+    fn write(&self, bytes: usize) {
+        let most = self.shared.limits.bytes_under_way;
+        let ended = self.shared.table.borrow_mut().write(self.id, bytes, most, Instant::now());
+        // Once the table is free: those that end give back their place.
+        drop(ended);
+    }
 }
 
 impl<H> Drop for Slot<H> {
@@ -224,7 +232,7 @@ async fn refuse<H: Handler>(slot: &Slot<H>, stream: &Async<TcpStream>, reply: Re
 
 /// Sends head and body; false if the client did not take them in time.
 async fn write<H>(slot: &Slot<H>, stream: &Async<TcpStream>, encoded: &Encoded) -> bool {
-    slot.set(State::Writing);
+    slot.write(encoded.head.len().saturating_add(encoded.body().len()));
     let deadline = Instant::now() + slot.shared.limits.write_time;
     let unsent = Unsent(Some(stream.get_ref()));
     let mut done = 0usize;

@@ -99,6 +99,9 @@ pub struct Limits {
     pub handle_time: Duration,
     /// For a whole reply to be taken; then the connection is reset.
     pub write_time: Duration,
+    /// Of all replies on their way together, each as it is sent, so that slow readers of large pages do not take a small
+    /// router's memory. One that is larger may be on its way alone.
+    pub bytes_under_way: usize,
     /// After this long a reply on its way no longer protects its connection from making room for another.
     pub slow_write: Duration,
     /// How long a client that still sends may take to read why it is refused.
@@ -115,6 +118,7 @@ impl Default for Limits {
             idle_time: Duration::from_secs(75),
             handle_time: Duration::from_secs(30),
             write_time: Duration::from_secs(30),
+            bytes_under_way: 4 << 20,
             slow_write: Duration::from_secs(2),
             linger_time: Duration::from_secs(2),
             linger_bytes: 1 << 20,

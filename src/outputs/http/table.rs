@@ -29,6 +29,8 @@ struct Entry<T> {
     peer: IpAddr,
     state: State,
     since: Instant,
+    /// Of the reply that is on its way.
+    bytes: usize,
     /// Not on the allow list: it is here only to read its 403.
     refused: bool,
     handle: Option<T>,
@@ -71,7 +73,7 @@ impl<T> Table<T> {
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
         let state = if refused { State::Closing } else { State::Reading };
-        self.entries.push(Entry { id, peer, state, since: now, refused, handle: None });
+        self.entries.push(Entry { id, peer, state, since: now, bytes: 0, refused, handle: None });
         id
     }
 
@@ -86,8 +88,30 @@ impl<T> Table<T> {
     /// Notes what a connection does from `now` on.
     pub(super) fn set(&mut self, id: u64, state: State, now: Instant) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) {
-            (entry.state, entry.since) = (state, now);
+            (entry.state, entry.since, entry.bytes) = (state, now, 0);
         }
+    }
+
+    /// Notes that a reply of `bytes` is on its way from `now` on, and returns what ends those for which there is no room
+    /// beside it: all together may have `most` bytes, or this one alone what it has. Of the others, the address with the
+    /// most connections loses its oldest reply.
+    pub(super) fn write(&mut self, id: u64, bytes: usize, most: usize, now: Instant) -> Vec<T> {
+        self.set(id, State::Writing, now);
+        let mut ended = Vec::new();
+        while self.entries.iter().map(|entry| entry.bytes).sum::<usize>() + bytes > most {
+            let others = self.entries.iter().filter(|entry| entry.bytes > 0);
+            let Some(victim) = others
+                .min_by_key(|entry| (std::cmp::Reverse(self.share(entry.peer)), entry.since))
+                .map(|entry| entry.id)
+            else {
+                break;
+            };
+            ended.extend(self.remove(victim));
+        }
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) {
+            entry.bytes = bytes;
+        }
+        ended
     }
 
     /// Forgets a connection and returns what ends it.
@@ -269,6 +293,25 @@ mod tests {
             .with('c', "10.0.0.2", State::Handling)
             .with('d', "10.0.0.4", State::Handling);
         assert_eq!(full.evicted_by("10.0.0.9"), Some('a'));
+    }
+
+    #[test]
+    fn replies_for_which_there_is_no_memory_end_the_oldest_of_the_address_with_most_connections() {
+        let mut full = scene()
+            .with('a', "10.0.0.1", State::Handling)
+            .with('b', "10.0.0.66", State::Handling)
+            .with('c', "10.0.0.66", State::Handling)
+            .with('d', "10.0.0.66", State::Handling);
+        let ids: Vec<u64> = full.table.entries.iter().map(|entry| entry.id).collect();
+        let mut write = |at: usize, bytes| full.table.write(ids[at], bytes, 1000, full.start);
+        assert_eq!(write(0, 400), []);
+        assert_eq!(write(1, 300), []);
+        assert_eq!(write(2, 300), []);
+        assert_eq!(write(3, 600), ['b', 'c'], "and not the one of another address");
+        // A reply that is over makes room, and one that is larger than all may have is alone.
+        full.table.set(ids[3], State::Idle, full.start);
+        assert_eq!(full.table.write(ids[3], 500, 1000, full.start), []);
+        assert_eq!(full.table.write(ids[3], 5000, 1000, full.start), ['a']);
     }
 
     #[test]
