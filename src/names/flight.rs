@@ -117,7 +117,8 @@ impl<Q: Question> Flight<Q> {
     }
 }
 
-/// Whether anything has arrived for any of them; each one wakes the task when something does.
+/// Whether anything has arrived for any of them; each one wakes the task when something does. Whoever is woken looks whether
+/// there is an outcome, whatever this says then: see [`alarm::woken`](crate::sys::alarm::woken).
 pub fn poll_any<Q>(flights: &[Flight<Q>], cx: &mut Context<'_>) -> bool {
     // Each one is polled, for each is to wake us.
     flights.iter().fold(false, |is_ready, flight| flight.socket.poll_readable(cx).is_ready() | is_ready)

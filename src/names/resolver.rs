@@ -11,7 +11,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
@@ -21,6 +20,7 @@ use super::flight::{self, Flight, Outcome, Question};
 use super::servers::Servers;
 use super::table;
 use crate::error::Malformed;
+use crate::sys::alarm;
 
 /// Most addresses that wait to be asked for; those beyond come back with the next collection.
 const MAX_QUEUE: usize = 256;
@@ -140,11 +140,7 @@ impl Resolver {
     async fn wait(&self) {
         let Some(deadline) = flight::first_deadline(&self.flights) else { return future::pending().await };
         let mut timer = Timer::at(deadline);
-        future::poll_fn(|cx| {
-            let is_ready = Pin::new(&mut timer).poll(cx).is_ready() | flight::poll_any(&self.flights, cx);
-            if is_ready { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+        alarm::woken(|cx| Pin::new(&mut timer).poll(cx).is_ready() | flight::poll_any(&self.flights, cx)).await;
     }
 
     /// Asks for the next addresses, as long as few are under way.

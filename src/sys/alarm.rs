@@ -70,6 +70,19 @@ pub async fn until(at: Instant) {
     poll_fn(|cx| alarm.poll(cx)).await;
 }
 
+/// Waits until `register`, which has the task woken by whatever there may be to do, says that there is something, or else
+/// until the task is woken: then there may be something, and whoever waits looks for himself. What a descriptor is then said
+/// to be is not asked: async-io does not count an event that comes in the very round of its reactor in which it was asked
+/// for, and since each question asks anew, two threads may wake each other for long before one of them is counted.
+pub async fn woken(mut register: impl FnMut(&mut Context<'_>) -> bool) {
+    let mut is_woken = false;
+    poll_fn(|cx| match std::mem::replace(&mut is_woken, true) || register(cx) {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    })
+    .await;
+}
+
 impl Drop for Alarm {
     fn drop(&mut self) {
         ALARMS.with_borrow_mut(|alarms| alarms.retain(|slot| !Rc::ptr_eq(slot, &self.0)));
@@ -224,6 +237,21 @@ mod tests {
         all.sort_unstable();
         assert_eq!(all, [0, 10, 30]);
         assert!(ALARMS.with_borrow(Vec::is_empty));
+    }
+
+    #[test]
+    fn what_is_woken_goes_on_whatever_is_said() {
+        let asked = Cell::new(0);
+        let says = |what: bool| {
+            asked.set(asked.get() + 1);
+            what
+        };
+        block_on(woken(|_| says(true)));
+        block_on(woken(|cx| {
+            cx.waker().wake_by_ref();
+            says(false)
+        }));
+        assert_eq!(asked.get(), 2);
     }
 
     #[test]

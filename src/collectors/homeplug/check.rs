@@ -6,6 +6,7 @@ use super::survey::survey;
 use super::table::{nobody, plural};
 use crate::collectors::Finding;
 use crate::config::Config;
+use crate::sys::alarm;
 use crate::sys::caps::{self, Capability};
 
 /// Asks the adapters there are, and tells what this system lacks for it.
@@ -19,7 +20,7 @@ pub fn check(config: &Config) -> Vec<Finding> {
         let name = Capability::NetRaw.name();
         return vec![Finding::broken(format!("{name} is missing: run as root, or grant it"))];
     }
-    let survey = match smol::block_on(survey(&settings, &mut vec![0; FRAME_BYTES], &|_| None)) {
+    let survey = match alarm::block_on(survey(&settings, &mut vec![0; FRAME_BYTES], &|_| None)) {
         Ok(survey) => survey,
         Err(error) => return vec![Finding::broken(error.to_string())],
     };

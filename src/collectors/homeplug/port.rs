@@ -3,20 +3,20 @@
 //! A walk finds each interface as it is then, gone, down, made again or with another address, and what comes late or
 //! unasked finds no socket. Between walks no packet of the interface is looked at, and no flood wakes anybody.
 
-use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use async_io::{Async, Timer};
-use smol::future::{FutureExt as _, yield_now};
+use async_io::Async;
+use smol::future::yield_now;
 
 use super::codec::Question;
 use super::filter;
 use super::walk::Walk;
 use crate::error::{Error, Result};
 use crate::names::Mac;
+use crate::sys::alarm::{self, Alarm};
 use crate::sys::packet;
 
 /// Room for one frame; the longest answer that its counts allow, 255 stations, has 6152 bytes.
@@ -112,9 +112,9 @@ impl Port {
     }
 }
 
-/// Makes the walk on these interfaces.
+/// Makes the walk on these interfaces, under [`alarm::block_on`].
 pub async fn walk(ports: &mut [Port], walk: &mut Walk, buf: &mut [u8], remembered: &dyn Fn(Mac) -> Option<Question>) {
-    let mut sequence = 0u8;
+    let (mut sequence, alarm) = (0u8, Alarm::new());
     loop {
         let now = Instant::now();
         while let Some(send) = walk.due(now, remembered) {
@@ -126,20 +126,23 @@ pub async fn walk(ports: &mut [Port], walk: &mut Walk, buf: &mut [u8], remembere
         if walk.is_over(now) || ports.iter().all(|port| port.trouble.is_some()) {
             return;
         }
-        let timer = async {
-            Timer::at(walk.wake()).await;
-        };
-        // Every port is asked, so that each wakes us.
-        let readable = poll_fn(|context| match ports.iter_mut().fold(false, |any, port| port.poll(context) | any) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        });
-        readable.or(timer).await;
+        wait(ports, &alarm, walk.wake()).await;
         for (number, port) in ports.iter_mut().enumerate() {
             port.drain(number, walk, buf);
         }
         yield_now().await;
     }
+}
+
+/// Waits until something may have come, at the latest until this time.
+async fn wait(ports: &mut [Port], alarm: &Alarm, until: Instant) {
+    alarm.set(Some(until));
+    // Every port is asked, so that each wakes us.
+    alarm::woken(|context| {
+        let is_due = alarm.poll(context).is_ready();
+        ports.iter_mut().fold(is_due, |any, port| port.poll(context) | any)
+    })
+    .await;
 }
 
 /// The interface is there but down.
@@ -155,4 +158,57 @@ pub fn no_ethernet(name: &str) -> Error {
         "it carries no Ethernet frames, as tun, WireGuard and loopback do not",
     )
     .remedy("name the interface that the adapter is plugged into, as in -o homeplug.interface=eth0")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Future as _, poll_fn};
+    use std::os::unix::net::UnixDatagram;
+    use std::pin::pin;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::super::codec::LOCAL;
+    use super::super::walk::Rules;
+    use super::*;
+
+    #[test]
+    fn an_answer_that_comes_at_once_takes_few_steps() {
+        const QUESTIONS: u64 = 100;
+        let (ours, adapter) = UnixDatagram::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let adapter = thread::spawn(move || {
+            let mut question = [0; 64];
+            for _ in 0..QUESTIONS {
+                // Gone with the port when the test has failed.
+                if adapter.recv(&mut question).is_err() || adapter.send(&[0; 60]).is_err() {
+                    return;
+                }
+            }
+        });
+        let socket = Async::new_nonblocking(OwnedFd::from(ours)).unwrap();
+        let mut port = Port { name: "plc0".into(), trouble: None, socket, mac: Mac([2, 0, 0, 0, 0, 1]), read: 0 };
+        let rules = Rules { destination: LOCAL, extended: false, max_devices: 1 };
+        let mut found = Walk::new(rules, 1, Instant::now());
+        let asking = async {
+            let (alarm, late) = (Alarm::new(), Instant::now() + Duration::from_secs(3600));
+            for asked in 1..=QUESTIONS {
+                port.send(LOCAL, Question::Networks1, 0);
+                while port.read < asked {
+                    wait(std::slice::from_mut(&mut port), &alarm, late).await;
+                    port.drain(0, &mut found, &mut [0; 64]);
+                    yield_now().await;
+                }
+            }
+        };
+        let (mut steps, mut asking) = (0, pin!(asking));
+        alarm::block_on(poll_fn(|context| {
+            steps += 1;
+            assert!(steps <= 6 * QUESTIONS, "no end after {steps} steps for {QUESTIONS} answers");
+            // Other work comes first, while the reactor already waits for what is next.
+            thread::sleep(Duration::from_micros(200));
+            asking.as_mut().poll(context)
+        }));
+        adapter.join().unwrap();
+    }
 }

@@ -43,7 +43,7 @@ impl Survey {
     }
 }
 
-/// Makes a walk.
+/// Makes a walk, under [`alarm::block_on`](crate::sys::alarm::block_on).
 ///
 /// # Errors
 /// No interface could be asked on; the reason of the first.

@@ -11,6 +11,7 @@ use super::survey::{Survey, survey};
 use super::walk::Device;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::sys::alarm;
 use crate::words::one_line;
 
 /// Makes one walk and returns the table.
@@ -19,7 +20,7 @@ use crate::words::one_line;
 /// No interface could be asked on, or nobody answered.
 pub fn show(config: &Config) -> Result<String> {
     let settings = Settings { extended: true, ..Settings::read(config)? };
-    let survey = smol::block_on(survey(&settings, &mut vec![0; FRAME_BYTES], &|_| None))?;
+    let survey = alarm::block_on(survey(&settings, &mut vec![0; FRAME_BYTES], &|_| None))?;
     let table = table(&survey);
     if table.is_empty() {
         let names: Vec<&str> = survey.interfaces.iter().map(|interface| interface.name.as_str()).collect();

@@ -4,9 +4,8 @@
 //! nothing is lost by reading it later, and one wake-up does it all. Where they are few and far between, or where stamps are
 //! missing, an answer is read when it comes.
 
-use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddrV4, SocketAddrV6};
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::{Duration, Instant};
 
 use super::channel::{BATCH, Channel};
@@ -25,7 +24,7 @@ use super::table::{Entry, Key, Table};
 use super::target::{Cause, Passed, Probe};
 use crate::error::{Error, Result};
 use crate::netlink::route::Path;
-use crate::sys::alarm::Alarm;
+use crate::sys::alarm::{self, Alarm};
 use crate::sys::batch::{Packet, ReceiveBatch};
 use crate::sys::clock;
 use crate::sys::raw::Kind;
@@ -341,16 +340,7 @@ impl Engine {
     async fn wait(&mut self, desk: &Desk, until: Option<Instant>) -> Result<()> {
         let until = until.into_iter().chain(self.paths.settles_at()).min();
         self.alarm.set(until);
-        // Being woken is all that is told: async-io does not count an event that comes in the very round of its reactor in
-        // which it was asked for. Whoever is woken looks at everything anyway.
-        let mut is_woken = false;
-        poll_fn(|cx| {
-            if std::mem::replace(&mut is_woken, true) || self.register(cx, desk) {
-                return Poll::Ready(());
-            }
-            Poll::Pending
-        })
-        .await;
+        alarm::woken(|cx| self.register(cx, desk)).await;
         let now = Instant::now();
         if until.is_none_or(|until| now < until) {
             self.paths.look(now);
