@@ -1,6 +1,6 @@
 //! What packages hold, and what installing, upgrading and removing them leaves on a router.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -250,14 +250,44 @@ fn the_feed_builds_the_version_of_the_program_and_installs_the_same_files() {
     for path in &copied {
         assert!(source(path).exists(), "{path}");
     }
-    // And all that the compiler and the build script have read of the tree to make this program, as cargo has noted it.
-    let noted = fs::read_to_string(concat!(env!("CARGO_BIN_EXE_gatemeter"), ".d")).unwrap();
-    let root = format!("{}/", env!("CARGO_MANIFEST_DIR"));
-    let read = noted.split_whitespace().filter_map(|path| path.strip_prefix(&root)).map(|path| {
-        let (first, _) = path.split_once('/').unwrap_or((path, ""));
-        first.trim_end_matches(':')
-    });
-    for path in read.filter(|path| *path != "target") {
-        assert!(copied.contains(&path), "{path} is not copied for the build");
+    // And all that the compiler and the build script have read of the tree to make this program, as they have noted it.
+    let read = read_by_the_build();
+    assert!(["src", "page", "bpf"].iter().all(|path| read.contains(*path)), "{read:?}");
+    for path in read {
+        assert!(copied.contains(&path.as_str()), "{path} is not copied for the build");
     }
+}
+
+/// The names at the top of the tree that builds of the library and their build scripts have read. (What cargo notes beside
+/// the program is there after `cargo build` only.)
+fn read_by_the_build() -> BTreeSet<String> {
+    let built = Path::new(env!("CARGO_BIN_EXE_gatemeter")).parent().unwrap();
+    let below = |dir: &Path| fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let mut notes = String::new();
+    for path in below(&built.join("deps")) {
+        let name = path.file_name().unwrap().to_string_lossy();
+        if name.starts_with("gatemeter-") && name.ends_with(".d") {
+            let note = fs::read_to_string(&path).unwrap();
+            // Of the library as such: its tests read more, and clippy makes none.
+            if note.contains(".rlib:") {
+                notes += &note;
+            }
+        }
+    }
+    for dir in below(&built.join("build")) {
+        if dir.file_name().unwrap().to_string_lossy().starts_with("gatemeter-") {
+            for path in below(&dir) {
+                let name = path.file_name().unwrap().to_string_lossy();
+                if name == "output" || name.ends_with(".d") {
+                    notes += &fs::read_to_string(&path).unwrap().replace("cargo::rerun-if-changed=", "\n");
+                }
+            }
+        }
+    }
+    let root = format!("{}/", env!("CARGO_MANIFEST_DIR"));
+    let tops = notes.split_whitespace().map(|path| path.strip_prefix(&root).unwrap_or(path).trim_end_matches(':'));
+    let tops = tops.filter_map(|path| path.split('/').next()).filter(|top| !top.is_empty());
+    // Clippy notes its own configuration.
+    let tops = tops.filter(|top| !["target", ".ci"].contains(top));
+    tops.filter(|top| Path::new(&root).join(top).exists()).map(str::to_owned).collect()
 }
