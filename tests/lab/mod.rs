@@ -109,6 +109,12 @@ impl Lab {
         &self.lan[n - 1]
     }
 
+    /// Has the router's IPv4 default route lead through `via` on an interface. The kernel announces it, and not the end of the
+    /// route whose place it takes.
+    pub fn replace_default_route(&self, via: &str, ifname: &str) {
+        self.router.must(&["ip", "route", "replace", "default", "via", via, "dev", ifname]);
+    }
+
     /// A directory on /tmp that goes away with the lab.
     pub fn dir(&self) -> &Path {
         &self.dir

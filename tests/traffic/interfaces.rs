@@ -130,20 +130,16 @@ fn a_bridge_that_is_deleted_and_made_again_is_counted_again(flags: &[&str]) {
 #[test]
 fn an_interface_is_the_lans_again_once_the_default_route_has_left_it() {
     let lab = Lab::builder().hosts(1).build();
-    let way_out = |via: &str, ifname: &str| {
-        lab.router.must(&["ip", "route", "replace", "default", "via", via, "dev", ifname]);
-    };
-    way_out("192.168.1.11", "br-lan");
+    lab.replace_default_route("192.168.1.11", "br-lan");
     let daemon = setup(&lab).start();
     daemon.wait_for(UP, 0.0);
-    // The kernel announces a route that takes the place of another one, and not the end of that one.
-    way_out("203.0.113.1", "wan");
+    lab.replace_default_route("203.0.113.1", "wan");
     daemon.wait_for(&attached("br-lan"), 1.0);
     expect(&daemon, [mark(&lab, lab.host(1))]);
 
-    way_out("192.168.1.11", "br-lan");
+    lab.replace_default_route("192.168.1.11", "br-lan");
     daemon.wait_for(UP, 0.0);
-    // Nor does it announce the end of those that go with their interface.
+    // Nor does it announce the end of routes that go with their interface.
     for state in ["down", "up"] {
         lab.router.must(&["ip", "link", "set", "br-lan", state]);
     }
