@@ -4,7 +4,7 @@ use gatemeter::collectors::clients::flows::{Mode, Options};
 
 use crate::lab::traffic::{TcpPair, UdpPair};
 use crate::lab::{Lab, WAN4};
-use crate::support::{Follower, forget_all, of, rules, tracking_lab};
+use crate::support::{Census, Follower, forget_all, of, rules, tracking_lab};
 
 /// TCP, UDP and ICMP from both hosts over both families; what must stay open is returned.
 fn talk(lab: &Lab) -> (Vec<TcpPair>, Vec<UdpPair>) {
@@ -26,6 +26,11 @@ fn talk(lab: &Lab) -> (Vec<TcpPair>, Vec<UdpPair>) {
     (tcp, udp)
 }
 
+/// Each host has what [`talk`] leaves open per family: three TCP, one UDP, one ping; one UDP that nobody answered.
+fn all_talk(lab: &Lab, seen: &Census) -> bool {
+    lab.lan.iter().all(|host| (of(seen, host.v4), of(seen, host.v6)) == ((5, 1), (5, 1)))
+}
+
 #[test]
 fn connections_that_begin_while_followed_are_those_of_conntrack() {
     let lab = tracking_lab();
@@ -33,16 +38,11 @@ fn connections_that_begin_while_followed_are_those_of_conntrack() {
         let mut follower = Follower::open(Options::default());
         assert_eq!(follower.connections.totals().mode, Mode::Events);
         let (tcp, udp) = talk(&lab);
-        let seen = follower.agree(&lab.router);
-        for host in &lab.lan {
-            // Three TCP, one UDP, one ping; one UDP that nobody answered.
-            assert_eq!((of(&seen, host.v4), of(&seen, host.v6)), ((5, 1), (5, 1)), "{}", host.name);
-        }
+        follower.agree_on(&lab.router, |seen| all_talk(&lab, seen));
         drop((tcp, udp));
-        let seen = follower.agree(&lab.router);
-        assert_eq!(of(&seen, lab.host(1).v4), (2, 1));
+        follower.agree_on(&lab.router, |seen| of(seen, lab.host(1).v4) == (2, 1));
         forget_all(&lab.router);
-        assert!(follower.agree(&lab.router).is_empty());
+        follower.agree_on(&lab.router, Census::is_empty);
         let totals = follower.connections.totals();
         assert_eq!((totals.flows, totals.dumps, totals.overruns), (0, 1, 0));
     });
@@ -55,8 +55,7 @@ fn connections_that_were_there_before_are_those_of_conntrack() {
         let kept = talk(&lab);
         for proc in [false, true] {
             let mut follower = Follower::open(Options { proc, ..Options::default() });
-            let seen = follower.agree(&lab.router);
-            assert_eq!((of(&seen, lab.host(2).v4), of(&seen, lab.host(2).v6)), ((5, 1), (5, 1)), "proc: {proc}");
+            follower.agree_on(&lab.router, |seen| all_talk(&lab, seen));
         }
         drop(kept);
     });
@@ -71,9 +70,9 @@ fn a_half_closed_connection_is_active_until_the_other_side_closes() {
         let near = lab.host(1).tcp_connect(listener.local_addr().unwrap()).unwrap();
         let (far, _) = listener.accept().unwrap();
         near.shutdown(std::net::Shutdown::Write).unwrap();
-        assert_eq!(of(&follower.agree(&lab.router), lab.host(1).v4), (1, 0));
+        follower.agree_on(&lab.router, |seen| of(seen, lab.host(1).v4) == (1, 0));
         drop(far);
-        assert_eq!(of(&follower.agree(&lab.router), lab.host(1).v4), (0, 0));
+        follower.agree_on(&lab.router, |seen| of(seen, lab.host(1).v4) == (0, 0));
         drop(near);
     });
 }
@@ -85,7 +84,7 @@ fn a_refused_connection_counts_for_nobody() {
         let mut follower = Follower::open(Options::default());
         let address = (lab.internet.v4, 9).into();
         assert!(lab.host(1).tcp_connect(address).is_err());
-        assert!(follower.agree(&lab.router).is_empty());
+        follower.agree_on(&lab.router, Census::is_empty);
     });
 }
 
@@ -110,12 +109,12 @@ fn a_port_forward_counts_for_the_host_behind_it_and_a_hairpin_for_both() {
         let listener = server.tcp_listener(server.v4, 80);
         let outside = lab.internet.tcp_connect((WAN4, 8080).into()).unwrap();
         let (accepted, _) = listener.accept().unwrap();
-        let seen = follower.agree(&lab.router);
-        assert_eq!((of(&seen, server.v4), seen.len()), ((1, 0), 1));
+        follower.agree_on(&lab.router, |seen| (of(seen, server.v4), seen.len()) == ((1, 0), 1));
         let inside = client.tcp_connect((WAN4, 8080).into()).unwrap();
         let (hairpin, _) = listener.accept().unwrap();
-        let seen = follower.agree(&lab.router);
-        assert_eq!((of(&seen, server.v4), of(&seen, client.v4), seen.len()), ((2, 0), (1, 0), 2));
+        follower.agree_on(&lab.router, |seen| {
+            (of(seen, server.v4), of(seen, client.v4), seen.len()) == ((2, 0), (1, 0), 2)
+        });
         drop((outside, accepted, inside, hairpin));
     });
 }
@@ -165,7 +164,7 @@ fn when_the_lan_changes_connections_are_counted_anew() {
     lab.router.enter(|| {
         let mut follower = Follower::open(Options::default());
         let kept = talk(&lab);
-        follower.agree(&lab.router);
+        follower.agree_on(&lab.router, |seen| all_talk(&lab, seen));
         follower.is_client = |addr| addr == std::net::IpAddr::from([192, 168, 1, 12]);
         follower.connections.recount();
         // A reading of all flows may follow the last one only after nineteen times as long as that took.

@@ -10,7 +10,7 @@ use gatemeter::netlink::transport::{Events, Overrun};
 use crate::inject::{self, Flow, Injector};
 use crate::lab::process;
 use crate::lab::traffic::TcpPair;
-use crate::support::{Follower, forget_all, of, tracking_lab};
+use crate::support::{Census, Follower, forget_all, of, tracking_lab};
 
 const S: Duration = Duration::from_secs(1);
 
@@ -25,14 +25,13 @@ fn connections_from_before_the_subscription_end_by_a_reading_every_minute() {
         // The kernel tells nothing of that, unless somebody listened before us, be it in another namespace.
         drop(old);
         follower.ahead += 61 * S;
-        let seen = follower.agree(&lab.router);
-        assert_eq!((of(&seen, lab.host(1).v4), of(&seen, lab.host(2).v4)), ((0, 0), (1, 0)));
+        follower.agree_on(&lab.router, |seen| (of(seen, lab.host(1).v4), of(seen, lab.host(2).v4)) == ((0, 0), (1, 0)));
         let totals = follower.connections.totals();
         assert_eq!(totals.silent, 0);
         // The next minute needs none: all that are left tell of their end.
         follower.ahead += 61 * S;
         drop(new);
-        assert!(follower.agree(&lab.router).is_empty());
+        follower.agree_on(&lab.router, Census::is_empty);
         assert_eq!(follower.connections.totals().dumps, totals.dumps);
     });
 }
@@ -108,7 +107,7 @@ fn in_a_flood_events_are_given_up_for_a_while() {
         // What began while nobody listened ends without an event.
         forget_all(&lab.router);
         follower.ahead += 61 * S;
-        assert!(follower.agree(&lab.router).is_empty());
+        follower.agree_on(&lab.router, Census::is_empty);
     });
 }
 
@@ -121,10 +120,10 @@ fn where_the_kernel_makes_no_events_all_connections_are_read_each_time() {
         assert_eq!(follower.connections.totals().mode, Mode::Dumps);
         let pair = TcpPair::open(lab.host(1).on_v4(), lab.internet.on_v4());
         follower.ahead += S;
-        assert_eq!(of(&follower.agree(&lab.router), lab.host(1).v4), (1, 0));
+        follower.agree_on(&lab.router, |seen| of(seen, lab.host(1).v4) == (1, 0));
         drop(pair);
         follower.ahead += S;
-        assert!(follower.agree(&lab.router).is_empty());
+        follower.agree_on(&lab.router, Census::is_empty);
     });
 }
 

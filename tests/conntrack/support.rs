@@ -106,11 +106,17 @@ impl Follower {
 
     /// Collects until it counts what `conntrack -L` lists, which is returned.
     pub fn agree(&mut self, router: &Node) -> Census {
+        self.agree_on(router, |_| true)
+    }
+
+    /// Collects until it counts what `conntrack -L` lists, and that is as `expected`: packets that close a connection
+    /// are on their way for a while after both ends have let go of it.
+    pub fn agree_on(&mut self, router: &Node, expected: impl Fn(&Census) -> bool) -> Census {
         let (mut ours, mut theirs) = (Census::new(), Census::new());
         let agreed = process::poll(process::LIMIT, || {
             self.collect();
             (ours, theirs) = (self.census(), census(router, self.is_client));
-            (ours == theirs).then_some(())
+            (ours == theirs && expected(&theirs)).then_some(())
         });
         assert!(agreed.is_some(), "ours {ours:?}\ntheirs {theirs:?}\n{:?}", self.connections.totals());
         theirs
