@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::figures::{
-    Tally, client, clients, exchange, expect, fresh, let_it_flow, mark, plain_bridge, setup, while_talking,
-};
+use crate::figures::{Tally, client, clients, exchange, expect, fresh, let_it_flow, mark, setup, while_talking};
 use crate::harness::Samples;
 use crate::lab::firewall::Firewall;
 use crate::lab::traffic::{TcpPair, UdpPair, iperf3};
@@ -86,7 +84,7 @@ fn the_first_packet_of_a_client_that_nobody_knew_counts() {
 #[test]
 fn what_never_leaves_the_lan_and_what_the_router_itself_sends_is_not_counted() {
     let lab = Lab::builder().hosts(2).nat().build();
-    plain_bridge(&lab);
+    lab.plain_bridge();
     let daemon = setup(&lab).start();
     exchange(lab.host(1).on_v4(), lab.host(2).on_v4(), (10, 100), (10, 100));
     exchange(lab.host(1).on_v4(), lab.router.on_v4(), (10, 100), (10, 100));

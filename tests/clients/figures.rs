@@ -2,14 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Duration;
 
 use crate::harness::{Daemon, PATIENCE, Samples, Setup, exposition};
 pub use crate::lab::dhcp::{static_lease, static_leases};
-use crate::lab::traffic::{Sent, UdpPair};
+use crate::lab::traffic::{self, Sent, UdpPair};
 pub use crate::lab::traffic::{StopOnDrop, let_it_flow};
 use crate::lab::{End, Lab, Node, process};
 
@@ -119,15 +115,9 @@ pub fn expect(daemon: &Daemon, want: impl IntoIterator<Item = (String, Tally)>) 
     }
 }
 
-/// Metrics of a collection that began after this call: of the second one to end, as the first may be under way.
+/// Metrics of a collection that began after this call.
 pub fn fresh(daemon: &Daemon) -> Samples {
-    let read_at = |metrics: &Samples| metrics.get(LAST_SUCCESS).copied().unwrap_or(0.0);
-    let mut metrics = daemon.metrics();
-    for _ in 0..2 {
-        let before = read_at(&metrics);
-        metrics = daemon.wait_until("another collection", |now| (read_at(now) > before).then(|| now.clone()));
-    }
-    metrics
+    daemon.fresh("clients")
 }
 
 /// When the figures of a page were collected, in seconds since 1970.
@@ -151,33 +141,8 @@ pub fn mark(lab: &Lab, node: &Node) -> (String, Tally) {
 /// Keeps every host of the main LAN talking to the internet over both families while `work` is done; returns what all
 /// of it must count.
 pub fn while_talking<T>(lab: &Lab, work: impl FnOnce() -> T) -> (Clients, T) {
-    let ends =
-        lab.lan.iter().flat_map(|node| [(node.on_v4(), lab.internet.on_v4()), (node.on_v6(), lab.internet.on_v6())]);
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let talkers: Vec<_> = ends
-            .map(|(from, to)| {
-                let stop = &stop;
-                scope.spawn(move || (client(from), talk(from, to, stop)))
-            })
-            .collect();
-        let stopping = StopOnDrop(&stop);
-        let done = work();
-        drop(stopping);
-        (talkers.into_iter().map(|talker| talker.join().unwrap()).collect(), done)
-    })
-}
-
-/// Exchanges a few datagrams each way again and again until told to stop; returns what that must count.
-pub fn talk(from: End, to: End, stop: &AtomicBool) -> Tally {
-    let mut pair = UdpPair::open(from, to);
-    let mut tally = Tally::default();
-    while !stop.load(Ordering::Relaxed) {
-        let up = pair.up(3, 200);
-        tally += Tally::of(up, pair.down(2, 1000));
-        thread::sleep(Duration::from_millis(2));
-    }
-    tally
+    let (sent, done) = traffic::while_talking(lab, work);
+    (sent.into_iter().map(|(end, [up, down])| (client(end), Tally::of(up, down))).collect(), done)
 }
 
 /// Adds up tallies of the same clients.
@@ -197,15 +162,4 @@ pub fn told(daemon: &Daemon, words: &[&str]) -> String {
         log.lines().find(has_all).map(str::to_owned)
     });
     line.unwrap_or_else(|| panic!("{words:?} are not in one line of\n{}", daemon.stderr()))
-}
-
-/// Keeps the router's bridge from showing what it only passes from port to port to the IP firewall, as OpenWrt does.
-pub fn plain_bridge(lab: &Lab) {
-    for family in ["iptables", "ip6tables"] {
-        let key = format!("bridge/bridge-nf-call-{family}");
-        // Kernels without br_netfilter have no such switch and no need for it.
-        if Path::new("/proc/sys/net").join(&key).exists() {
-            lab.router.sysctl(&key, "0");
-        }
-    }
 }

@@ -358,8 +358,9 @@ fn a_name_server_that_is_dead_holds_nothing_up() {
         expect(&daemon, [(named("unknown", lab.host(1).v4), sent)]);
     }
     daemon.wait_for(UP, 1.0);
+    // A question is given two seconds.
     let duration = daemon.metrics()["gatemeter_collector_duration_seconds{collector=\"clients\"}"];
-    assert!(duration < 1.0, "a collection took {duration} s");
+    assert!(duration < 2.0, "a collection took {duration} s");
 }
 
 #[test]

@@ -4,11 +4,25 @@ use std::collections::BTreeSet;
 
 use crate::figures::{by_client, client, clients, collected_at, expect, fresh, mark, series, setup};
 use crate::harness::{Daemon, exposition};
-use crate::lab::Lab;
+use crate::lab::{Lab, Node};
 use crate::witness;
 
 const STATUS: &str = "client_status";
 const LAST_SEEN: &str = "client_last_seen_timestamp_seconds";
+
+/// Waits until a host is shown as online. It is asked again and again, as it is forgotten within seconds: longer than
+/// that a busy machine may take from one page to the next.
+#[track_caller]
+fn comes_online(lab: &Lab, daemon: &Daemon, host: &Node) {
+    let status = series(STATUS, &host.name, host.v4);
+    daemon.wait_until("the host online", |metrics| {
+        let is_online = metrics.get(&status) == Some(&1.0);
+        if !is_online {
+            assert!(lab.router.pings(host.v4, 1), "{} does not answer", host.name);
+        }
+        is_online.then_some(())
+    });
+}
 
 #[test]
 fn a_client_that_leaves_is_offline_and_online_again_when_it_comes_back() {
@@ -16,7 +30,7 @@ fn a_client_that_leaves_is_offline_and_online_again_when_it_comes_back() {
     let daemon = setup(&lab).flags(&["-o", "clients.stale=2"]).start();
     let (host, here) = (lab.host(1), lab.host(2));
     let counted = mark(&lab, host);
-    daemon.wait_for(&series(STATUS, "lan1", host.v4), 1.0);
+    comes_online(&lab, &daemon, host);
 
     lab.unplug(host);
     // The router needs it in vain, which is how it is noticed at once.
@@ -30,7 +44,7 @@ fn a_client_that_leaves_is_offline_and_online_again_when_it_comes_back() {
 
     lab.plug(host);
     let more = mark(&lab, host);
-    daemon.wait_for(&series(STATUS, "lan1", host.v4), 1.0);
+    comes_online(&lab, &daemon, host);
     let back = fresh(&daemon);
     assert!(seen(&back) > seen(&after));
     expect(&daemon, [counted, more, mark(&lab, here)]);
@@ -46,8 +60,7 @@ fn a_client_that_only_falls_silent_is_offline_after_the_time_that_was_set() {
     let entry = witness::neighbours(&lab.router).into_iter().find(|neighbour| neighbour.ip == host.v4).unwrap();
     assert_eq!(entry.state, "STALE");
     // It answers when it is asked.
-    assert!(lab.router.pings(host.v4, 1));
-    daemon.wait_for(&series(STATUS, "lan1", host.v4), 1.0);
+    comes_online(&lab, &daemon, host);
 }
 
 #[test]

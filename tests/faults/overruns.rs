@@ -15,12 +15,12 @@ use gatemeter::netlink::transport::{Events, Overrun, Requests};
 use gatemeter::netlink::{self, Message};
 
 use super::inject::{Flow, Injector};
-use super::{CLIENTS_UP, Daemon, Lab, PATIENCE, Samples, Setup, StopOnDrop, UP, figures, process, setup_of};
+use super::{CLIENTS_UP, Daemon, Lab, PATIENCE, Samples, Setup, StopOnDrop, UP, process, setup_of};
 use crate::harness::supervise::Answer;
 use crate::harness::{Supervisor, Told};
 use crate::lab::powerline::Model;
 use crate::lab::traffic::send_udp;
-use crate::lab::{GATEWAY6, Node};
+use crate::lab::{End, GATEWAY6, Node};
 
 const PROBE_UP: &str = "gatemeter_collector_up{collector=\"probe\"}";
 
@@ -50,11 +50,41 @@ fn while_stopped(daemon: &Daemon, work: impl FnOnce()) {
     daemon.signal(libc::SIGCONT);
 }
 
-/// Waits until the losses are told, and for two collections more.
-fn overrun(daemon: &Daemon, heading: &str) -> Samples {
-    Told::of(heading).by_daemon(daemon);
-    figures::fresh(daemon);
-    figures::fresh(daemon)
+/// Metrics of collections of both that began after this call.
+fn fresh(daemon: &Daemon) -> Samples {
+    daemon.fresh("clients");
+    daemon.fresh("traffic")
+}
+
+/// Bytes that an address has sent, as `traffic` and as `clients` has them.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Counted {
+    uploaded: f64,
+    tx: f64,
+}
+
+fn counted(metrics: &Samples, end: End) -> Counted {
+    let sum = |start: &str| {
+        let is_its = |series: &&String| series.starts_with(start) && series.contains(&format!("ip=\"{}\"", end.ip));
+        metrics.keys().filter(is_its).map(|series| metrics[series]).sum()
+    };
+    Counted { uploaded: sum("node_nat_traffic_upload{"), tx: sum("client_traffic_bytes{direction=\"tx\"") }
+}
+
+/// Has an address send until both collectors count it, or neither does any more; returns what they have counted of it.
+/// The daemon hears of changes in its own time.
+#[track_caller]
+fn until_settled(daemon: &Daemon, from: End, to: End, is_counted: bool) -> Counted {
+    let mut before = counted(&fresh(daemon), from);
+    let settled = process::poll(PATIENCE, || {
+        send_udp(from, to, 1, 5);
+        let now = counted(&fresh(daemon), from);
+        let grown = [now.uploaded > before.uploaded, now.tx > before.tx];
+        before = now;
+        (grown == [is_counted; 2]).then_some(())
+    });
+    assert!(settled.is_some(), "{}: counted is not {is_counted} with both, {before:?}", from.ip);
+    before
 }
 
 /// Interfaces that packets are counted on.
@@ -97,34 +127,30 @@ fn lost_events_about_the_network_leave_nothing_that_is_no_longer_so() {
                 addr add 192.168.99.1/24 dev br-lan\n\
                 route replace default via 2001:db8:ffff::1 dev wan\n";
     while_stopped(&daemon, || ip_batch(&lab.router, &format!("{early}{}{late}", flood())));
-    let metrics = overrun(&daemon, "Lost events about the network");
-
-    assert_eq!(attached(&metrics), ["br-guest", "br-lan"]);
-    let ghost = metrics.keys().find(|series| series.contains("192.168.1.200"));
-    assert_eq!(ghost, None, "a neighbour that is no more");
+    Told::of("Lost events about the network").by_daemon(&daemon);
     let is_gateway = |series: &&String| series.contains(",target=\"gateway\"");
-    let gateways: Vec<&String> = metrics.keys().filter(is_gateway).collect();
-    assert!(matches!(gateways[..], [series] if series.contains(&format!("ip=\"{GATEWAY6}\""))), "{gateways:?}");
+    daemon.wait_until("the interfaces, the gateway, and no neighbour that is no more", |metrics| {
+        let gateways: Vec<&String> = metrics.keys().filter(is_gateway).collect();
+        let gateway = format!("ip=\"{GATEWAY6}\"");
+        let is_so = attached(metrics) == ["br-guest", "br-lan"]
+            && matches!(gateways[..], [series] if series.contains(&gateway))
+            && !metrics.keys().any(|series| series.contains("192.168.1.200"));
+        is_so.then_some(())
+    });
     // The address that came counts as the LAN's, and the one that went does not.
     let host = lab.host(1);
     host.must(&["ip", "addr", "add", "192.168.77.50/24", "dev", "eth0"]);
     host.must(&["ip", "addr", "add", "192.168.99.50/24", "dev", "eth0"]);
     let old = host.on(Ipv4Addr::new(192, 168, 77, 50));
     let new = host.on(Ipv4Addr::new(192, 168, 99, 50));
+    // Once both count the one, they have listed all anew.
+    let before = until_settled(&daemon, new, lab.internet.on_v4(), true);
     send_udp(old, lab.internet.on_v4(), 10, 100);
     let sent = send_udp(new, lab.internet.on_v4(), 10, 100);
-    daemon.wait_for(
-        &format!("node_nat_traffic_upload{{mac=\"{}\",hostname=\"lan1\",ip=\"192.168.99.50\"}}", host.mac_text()),
-        sent.l2 as f64,
-    );
-    let tx = |metrics: &Samples| {
-        let is_new =
-            |series: &&String| series.starts_with("client_traffic_bytes{direction=\"tx\",ip=\"192.168.99.50\"");
-        metrics.keys().find(is_new).map(|series| metrics[series])
-    };
-    daemon.wait_until("bytes of the client", |metrics| tx(metrics).filter(|bytes| *bytes == sent.l3 as f64));
-    let stale = |metrics: &Samples| metrics.keys().any(|series| series.contains("192.168.77.50"));
-    assert!(!stale(&figures::fresh(&daemon)));
+    let wanted = Counted { uploaded: before.uploaded + sent.l2 as f64, tx: before.tx + sent.l3 as f64 };
+    daemon.wait_until("bytes of the address that came", |metrics| (counted(metrics, new) == wanted).then_some(()));
+    let stale = counted(&fresh(&daemon), old);
+    assert_eq!(stale, Counted::default(), "bytes of the address that went");
     // Probes leave by both again: by the interface's name, and by the route.
     for ip in [&to_guest, &internet] {
         let series = format!("icmp_probe_packets_recv_total{{ip=\"{ip}\"}}");
@@ -135,10 +161,8 @@ fn lost_events_about_the_network_leave_nothing_that_is_no_longer_so() {
     let said = daemon.stderr();
     assert!(!said.contains("ERROR"), "{said}");
     for collector in ["traffic", "clients", "probe"] {
-        assert_eq!(
-            figures::fresh(&daemon)[&format!("gatemeter_collector_errors_total{{collector=\"{collector}\"}}")],
-            0.0
-        );
+        let errors = format!("gatemeter_collector_errors_total{{collector=\"{collector}\"}}");
+        assert_eq!(daemon.fresh(collector)[&errors], 0.0);
     }
 }
 
@@ -249,8 +273,11 @@ fn a_list_that_changes_while_it_is_read_is_read_again() {
     // Nothing is left of the address that came and went.
     let guest = &lab.guests[0];
     guest.must(&["ip", "addr", "add", "192.168.66.50/24", "dev", "eth0"]);
-    send_udp(guest.on(Ipv4Addr::new(192, 168, 66, 50)), lab.internet.on_v4(), 10, 100);
-    super::expect_both(&daemon, [figures::mark(lab, guest)].into_iter().collect());
+    let stale = guest.on(Ipv4Addr::new(192, 168, 66, 50));
+    let before = until_settled(&daemon, stale, lab.internet.on_v4(), false);
+    send_udp(stale, lab.internet.on_v4(), 10, 100);
+    until_settled(&daemon, guest.on_v4(), lab.internet.on_v4(), true);
+    assert_eq!(counted(&fresh(&daemon), stale), before);
 }
 
 #[test]

@@ -316,6 +316,20 @@ impl<'a> Daemon<'a> {
         exposition::parse(&page).unwrap_or_else(|e| panic!("{e} in\n{page}"))
     }
 
+    /// Its metrics with what `collector` found in a collection that began after this call: in the second one to end, as
+    /// the first may be under way.
+    pub fn fresh(&self, collector: &str) -> Samples {
+        let series = format!("gatemeter_collector_last_success_timestamp_seconds{{collector=\"{collector}\"}}");
+        let read_at = |metrics: &Samples| metrics.get(&series).copied().unwrap_or(0.0);
+        let mut metrics = self.metrics();
+        for _ in 0..2 {
+            let before = read_at(&metrics);
+            let later = |now: &Samples| (read_at(now) > before).then(|| now.clone());
+            metrics = self.wait_until("another collection", later);
+        }
+        metrics
+    }
+
     /// Waits until `series` has exactly `value`; fails with the last value seen and the series that resemble it.
     pub fn wait_for(&self, series: &str, value: f64) {
         let (found, last) = self.watch(|metrics| (metrics.get(series) == Some(&value)).then_some(()));

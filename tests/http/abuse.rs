@@ -10,6 +10,7 @@ use gatemeter::sys::tcp;
 
 use crate::client::{Client, get};
 use crate::server::{Running, page};
+use crate::wait::{LIMIT, StopOnDrop, poll};
 
 /// The default limit of open connections, and the listener.
 const SOCKETS: usize = 64 + 1;
@@ -55,6 +56,7 @@ fn slow_senders_do_not_hold_up_a_scrape() {
     let mut crowd = crowd(server.v4(), 500, b"GET /metrics HTTP/1.1\r\nX: ");
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _stopping = StopOnDrop(&over);
         scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
                 for stream in &mut crowd {
@@ -68,7 +70,6 @@ fn slow_senders_do_not_hold_up_a_scrape() {
             assert!(server.sockets() <= SOCKETS + 1);
             thread::sleep(Duration::from_millis(100));
         }
-        over.store(true, Ordering::Relaxed);
     });
     println!("500 slow senders: {:?} kB now and at most", server.memory());
 }
@@ -98,9 +99,11 @@ fn one_address_that_keeps_every_connection_busy_is_turned_away_and_others_are_no
     let wait = b"GET /wait?ms=600000 HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut busy = crowd(server.v6(), 64, wait);
     // Until all 64 requests have been read there is room to be made; then the next ones of this address find none.
-    while !get(server.v4(), "/replies").text().contains("other 503 ") {
+    let turned_away = poll(LIMIT, || {
         busy.extend(crowd(server.v6(), 3, wait));
-    }
+        get(server.v4(), "/replies").text().contains("other 503 ").then_some(())
+    });
+    assert!(turned_away.is_some(), "nobody is turned away");
     scrape_times(server.v4(), 20);
     drop(busy);
 }
@@ -121,11 +124,11 @@ fn endless_headers_and_torrents_of_requests_do_not_hold_up_a_scrape() {
         }
     };
     thread::scope(|scope| {
+        let _stopping = StopOnDrop(&over);
         scope.spawn(|| torrent(&[b'a'; 65536]));
         scope.spawn(|| torrent(&[b'\n'; 65536]));
         scope.spawn(|| torrent("GET /echo HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1000).as_bytes()));
         scrape_times(server.v4(), 30);
-        over.store(true, Ordering::Relaxed);
     });
     println!("torrents: {:?} kB now and at most", server.memory());
 }
@@ -145,9 +148,7 @@ fn resets_at_any_moment_leave_nothing_behind() {
         tcp::reset_on_close(&stream).unwrap();
     }
     scrape_times(server.v4(), 5);
-    while server.sockets() > 1 {
-        thread::sleep(Duration::from_millis(5));
-    }
+    server.wait_for_sockets(1);
 }
 
 #[test]
@@ -173,5 +174,6 @@ fn ten_thousand_requests_on_one_connection_take_no_more_memory_than_ten() {
     let start = std::time::Instant::now();
     (0..10_000).for_each(|_| assert_eq!(client.get("/metrics", headers).status, 200));
     println!("10,000 requests: {:?}, {before} kB before, {} kB after", start.elapsed(), server.memory().0);
-    assert_eq!(server.sockets(), 2);
+    // The listener and this client.
+    server.wait_for_sockets(2);
 }

@@ -2,10 +2,8 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 
-/// How long a reply may take before a test is given up.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::wait::{LIMIT, poll};
 
 pub struct Client {
     stream: BufReader<TcpStream>,
@@ -35,9 +33,9 @@ impl Response {
 
 impl Client {
     pub fn new(addr: SocketAddr) -> Client {
-        let stream = TcpStream::connect_timeout(&addr, PATIENCE).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        let stream = TcpStream::connect_timeout(&addr, LIMIT).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream.set_write_timeout(Some(LIMIT)).unwrap();
         Client { stream: BufReader::new(stream) }
     }
 
@@ -88,12 +86,10 @@ impl Client {
         assert_eq!(String::from_utf8_lossy(&rest), "");
     }
 
-    /// Waits until the server has closed or reset the connection, whatever it says before.
-    pub fn wait_for_end(&mut self) {
-        match self.stream.read_to_end(&mut Vec::new()) {
-            Ok(_) => {}
-            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
-        }
+    /// Waits until the server has reset the connection, without reading any of what it has sent.
+    pub fn wait_for_reset(&self) {
+        let error = poll(LIMIT, || self.socket().take_error().unwrap());
+        assert_eq!(error.map(|error| error.kind()), Some(ErrorKind::ConnectionReset));
     }
 
     fn line(&mut self) -> Option<String> {

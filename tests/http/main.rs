@@ -6,6 +6,9 @@
 #![allow(clippy::disallowed_methods, reason = "tests start the server and curl as processes")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed assumption stops the test")]
 
+#[path = "../support/wait.rs"]
+mod wait;
+
 mod abuse;
 mod client;
 mod pages;

@@ -8,6 +8,7 @@ use flate2::read::GzDecoder;
 
 use crate::client::{Client, get};
 use crate::server::{BIG, Running, page};
+use crate::wait::{LIMIT, poll};
 
 /// What Prometheus 2.42 sends with a scrape.
 const PROMETHEUS: &str = "User-Agent: Prometheus/2.42.0\r\nAccept: application/openmetrics-text;version=1.0.0,\
@@ -143,7 +144,8 @@ fn a_stop_lets_replies_under_way_through_and_closes_the_rest() {
     idle.get("/echo", "");
     busy.get("/echo", "");
     busy.send("GET /wait?ms=500 HTTP/1.1\r\nHost: a\r\n\r\n");
-    while get(server.v4(), "/echo").status != 200 {}
+    let under_way = || (get(server.v4(), "/waiting").text() == "1\n").then_some(());
+    assert!(poll(LIMIT, under_way).is_some(), "the request is not read");
     server.stop();
     idle.assert_closed();
     assert_eq!(busy.response().unwrap().text(), "waited\n");

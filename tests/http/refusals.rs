@@ -67,7 +67,7 @@ fn a_request_that_is_refused_does_not_spoil_those_before_it() {
 
 #[test]
 fn a_head_that_does_not_end_in_time_is_told_so() {
-    let server = Running::with("head_ms=200");
+    let server = Running::with("head_ms=2000");
     let mut client = Client::new(server.v4());
     assert_eq!(client.get("/echo", "").status, 200);
     client.send("GET /echo HTTP/1.1\r\n");
@@ -77,7 +77,7 @@ fn a_head_that_does_not_end_in_time_is_told_so() {
 
 #[test]
 fn an_idle_connection_is_closed_without_a_word() {
-    let server = Running::with("idle_ms=200");
+    let server = Running::with("idle_ms=2000");
     Client::new(server.v4()).assert_closed();
     let mut client = Client::new(server.v4());
     assert_eq!(client.get("/echo", "").status, 200);
@@ -91,13 +91,8 @@ fn a_reader_that_takes_nothing_is_reset() {
     for _ in 0..8 {
         client.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n");
     }
-    while server.sockets() == 1 {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    while server.sockets() > 1 {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    client.wait_for_end();
+    client.wait_for_reset();
+    server.wait_for_sockets(1);
     assert_eq!(get(server.v4(), "/metrics").text(), page());
 }
 

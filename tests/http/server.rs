@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use gatemeter::outputs::http::{Body, Exposition, Handler, Limits, Options, Reply, Request, Server};
 
+use crate::wait::{LIMIT, poll};
+
 const ENVIRONMENT: &str = "GATEMETER_TEST_HTTP_SERVER";
 
 /// A running server.
@@ -77,6 +79,12 @@ impl Running {
         links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
     }
 
+    /// Waits until the server has this many sockets open.
+    pub fn wait_for_sockets(&self, count: usize) {
+        let open = poll(LIMIT, || (self.sockets() == count).then_some(()));
+        assert!(open.is_some(), "{} sockets are open, and not {count}", self.sockets());
+    }
+
     /// How many threads the server has.
     pub fn threads(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap().count()
@@ -130,12 +138,12 @@ struct Pages {
     metrics: Body,
     big: Body,
     replies: RefCell<BTreeMap<(&'static str, u16), u32>>,
-    calls: Cell<u32>,
+    /// Requests for `/wait` that are being answered.
+    waiting: Cell<u32>,
 }
 
 impl Handler for Pages {
     async fn handle(&self, request: &Request) -> Reply {
-        self.calls.set(self.calls.get() + 1);
         match request.path() {
             "/metrics" => {
                 let format = Exposition::wanted_by(request);
@@ -150,9 +158,12 @@ impl Handler for Pages {
             }
             "/wait" => {
                 let ms = request.query().get("ms").and_then(|ms| ms.parse().ok()).unwrap_or(0);
+                self.waiting.set(self.waiting.get() + 1);
                 smol::Timer::after(Duration::from_millis(ms)).await;
+                self.waiting.set(self.waiting.get() - 1);
                 Reply::text(200, "waited\n").labelled("/wait")
             }
+            "/waiting" => Reply::text(200, format!("{}\n", self.waiting.get())),
             "/panic" => panic!("as asked"),
             "/replies" => {
                 let replies = self.replies.borrow();
@@ -193,7 +204,7 @@ fn a_started_copy_serves_until_its_input_ends() {
         metrics: page().into(),
         big: "0123456789abcdef".repeat(BIG / 16).into(),
         replies: RefCell::default(),
-        calls: Cell::new(0),
+        waiting: Cell::new(0),
     });
     let stop = smol::unblock(|| {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());

@@ -9,6 +9,7 @@ use gatemeter::collectors::traffic::codec::{Counters, HostKey, Rules};
 use gatemeter::collectors::traffic::loader::{Accounting, Attach, Hook, Settings, clean};
 
 use crate::net;
+use crate::wait::{LIMIT, once_free, poll};
 
 pub const HOST: [u8; 6] = [2, 0, 0, 0, 0, 1];
 pub const ROUTER: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
@@ -29,26 +30,12 @@ pub fn rules() -> Rules {
 }
 
 pub fn open(max_hosts: u32, pin_dir: Option<&Path>, attach: Attach) -> Accounting {
-    once_free(|| try_open(max_hosts, pin_dir, attach))
+    once_free(|| try_open(max_hosts, pin_dir, attach)).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Removes what is pinned, once whoever kept it is gone; returns what was removed.
 pub fn cleaned(pin_dir: &Path) -> Vec<String> {
-    once_free(|| clean(Some(pin_dir)))
-}
-
-/// Does what one process at a time may do. Another test's thread may be starting a command right now, whose process
-/// holds copies of our locks until it executes. The daemon starts no process.
-fn once_free<T>(mut work: impl FnMut() -> Result<T, gatemeter::error::Error>) -> T {
-    for _ in 0..500 {
-        match work() {
-            Err(error) if error.to_string().contains("another gatemeter") => {
-                std::thread::sleep(std::time::Duration::from_millis(20));
-            }
-            result => return result.unwrap_or_else(|error| panic!("{error}")),
-        }
-    }
-    panic!("the lock of an ended process is never released");
+    once_free(|| clean(Some(pin_dir))).unwrap_or_else(|error| panic!("{error}"))
 }
 
 pub fn try_open(max_hosts: u32, pin_dir: Option<&Path>, attach: Attach) -> Result<Accounting, gatemeter::error::Error> {
@@ -88,6 +75,19 @@ pub fn hosts(accounting: &mut Accounting) -> BTreeMap<HostKey, Counters> {
     let mut hosts = BTreeMap::new();
     accounting.read(|key, counters| assert!(hosts.insert(*key, *counters).is_none(), "{key:?} twice")).unwrap();
     hosts
+}
+
+/// Waits until the tables hold exactly these hosts: what an interface receives is looked at by the kernel in its own
+/// time, on a busy machine after the call that sent it.
+#[track_caller]
+pub fn expect(accounting: &mut Accounting, wanted: impl IntoIterator<Item = (HostKey, Counters)>) {
+    let wanted: BTreeMap<HostKey, Counters> = wanted.into_iter().collect();
+    let mut last = BTreeMap::new();
+    let seen = poll(LIMIT, || {
+        last = hosts(accounting);
+        (last == wanted).then_some(())
+    });
+    assert!(seen.is_some(), "the tables hold {last:?}\nand not {wanted:?}");
 }
 
 pub fn host(addr: impl Into<IpAddr>) -> HostKey {

@@ -10,6 +10,9 @@ mod net;
 #[path = "../support/bpf.rs"]
 mod bpf;
 
+#[path = "../support/wait.rs"]
+mod wait;
+
 mod frames;
 mod lab;
 mod live;

@@ -59,7 +59,8 @@ impl DhcpServer {
     pub fn lease_raw(&self, host: &Node, name: &[u8]) -> Ipv4Addr {
         let option = host_name(name);
         host.must(&["busybox", "udhcpc", "-i", "eth0", "-f", "-n", "-q", "-t", "10", "-x", &option, "-s", "/bin/true"]);
-        let found = self.leased(host);
+        // The server answers first and writes its file right after.
+        let found = process::poll(LIMIT, || self.leased(host));
         let Some(ip) = found else { panic!("no lease for {} in {}", host.name, self.leases.display()) };
         host.must(&["ip", "addr", "replace", &format!("{ip}/24"), "dev", "eth0"]);
         ip
@@ -82,8 +83,10 @@ impl DhcpServer {
     pub fn leased(&self, host: &Node) -> Option<Ipv4Addr> {
         let mac = host.mac_text().to_lowercase();
         let leases = fs::read_to_string(&self.leases).unwrap_or_default();
-        let mut fields = leases.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-        fields.find(|lease| lease.get(1) == Some(&mac.as_str()))?[2].parse().ok()
+        // Only whole lines count: the server writes the file in place.
+        let lines = leases.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+        let mut fields = lines.map(|line| line.split(' ').collect::<Vec<_>>());
+        fields.find(|lease| lease.get(1) == Some(&mac.as_str()))?.get(2)?.parse().ok()
     }
 
     /// The server's process id.

@@ -115,6 +115,17 @@ impl Lab {
         self.router.must(&["ip", "route", "replace", "default", "via", via, "dev", ifname]);
     }
 
+    /// Keeps the router's bridges from showing what they only pass from port to port to the IP firewall, as OpenWrt does.
+    pub fn plain_bridge(&self) {
+        for family in ["iptables", "ip6tables"] {
+            let key = format!("bridge/bridge-nf-call-{family}");
+            // Kernels without br_netfilter have no such switch and no need for it.
+            if Path::new("/proc/sys/net").join(&key).exists() {
+                self.router.sysctl(&key, "0");
+            }
+        }
+    }
+
     /// A directory on /tmp that goes away with the lab.
     pub fn dir(&self) -> &Path {
         &self.dir

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use super::sys;
 
-/// How long a short command may take on a loaded machine before it counts as hung. The kernel takes down namespaces
-/// with the lock that every change of the network needs, and on a machine with no CPU to spare that lasts half a minute.
-pub const LIMIT: Duration = Duration::from_secs(90);
+#[path = "../support/wait.rs"]
+mod wait;
+
+pub use wait::{LIMIT, StopOnDrop, once_free, poll};
 
 /// What a finished program left behind.
 #[derive(Debug)]
@@ -120,20 +121,6 @@ impl Background {
 impl Drop for Background {
     fn drop(&mut self) {
         end(&mut self.child);
-    }
-}
-
-/// Polls `ready` until it gives a value, for at most `limit`; `None` when it never did.
-pub fn poll<T>(limit: Duration, mut ready: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + limit;
-    loop {
-        if let Some(value) = ready() {
-            return Some(value);
-        }
-        if Instant::now() >= deadline {
-            return None;
-        }
-        thread::sleep(Duration::from_millis(20));
     }
 }
 

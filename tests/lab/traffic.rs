@@ -5,10 +5,12 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use super::Lab;
 use super::node::{End, Node};
+pub use super::process::StopOnDrop;
 use super::process::{self, LIMIT};
 
 /// Longest UDP payload that fits one Ethernet frame of the lab over IPv4 and IPv6 alike.
@@ -240,6 +242,33 @@ fn iperf_bytes(report: &str, object: &str) -> u64 {
     member().unwrap_or_else(|| panic!("no {object}.bytes in iperf3's report:\n{report}"))
 }
 
+/// Keeps every host of the main LAN talking to the internet over both families while `work` is done; returns what each
+/// has sent up and got down.
+pub fn while_talking<T>(lab: &Lab, work: impl FnOnce() -> T) -> (Vec<(End<'_>, [Sent; 2])>, T) {
+    let both = |node| [(Node::on_v4(node), lab.internet.on_v4()), (Node::on_v6(node), lab.internet.on_v6())];
+    let stop = &AtomicBool::new(false);
+    thread::scope(|scope| {
+        let talk = |(from, to)| scope.spawn(move || (from, talk(from, to, stop)));
+        let talkers: Vec<_> = lab.lan.iter().flat_map(both).map(talk).collect();
+        let stopping = StopOnDrop(stop);
+        let done = work();
+        drop(stopping);
+        (talkers.into_iter().map(|talker| talker.join().unwrap()).collect(), done)
+    })
+}
+
+/// Exchanges a few datagrams each way again and again until told to stop; returns what went up and what came down.
+fn talk(from: End, to: End, stop: &AtomicBool) -> [Sent; 2] {
+    let mut pair = UdpPair::open(from, to);
+    let mut sent = [Sent::default(); 2];
+    while !stop.load(Ordering::Relaxed) {
+        sent[0] += pair.up(3, 200);
+        sent[1] += pair.down(2, 1000);
+        thread::sleep(Duration::from_millis(2));
+    }
+    sent
+}
+
 /// Waits until every host of the main LAN has sent and received a good deal more, whatever the daemon does.
 pub fn let_it_flow(lab: &Lab) {
     let moved = |node: &Node| {
@@ -249,13 +278,4 @@ pub fn let_it_flow(lab: &Lab) {
     let before: Vec<u64> = lab.lan.iter().map(moved).collect();
     let flowed = || lab.lan.iter().zip(&before).all(|(node, before)| moved(node) > before + 40).then_some(());
     assert!(process::poll(LIMIT, flowed).is_some(), "the hosts have stopped talking");
-}
-
-/// Tells threads to stop, also when an assertion fails: their scope would wait for them for ever.
-pub struct StopOnDrop<'a>(pub &'a AtomicBool);
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }

@@ -8,6 +8,7 @@ use gatemeter::collectors::clients::accounting::{Counter, Direction, check};
 use gatemeter::collectors::clients::subnets::Lan;
 use gatemeter::error::Result;
 
+pub use crate::lab::process::once_free;
 use crate::lab::traffic::Sent;
 use crate::lab::{GUEST4, GUEST6, LAN_ULA, LAN4, LAN6, Lab, Node, process};
 
@@ -35,19 +36,6 @@ pub fn open(lab: &Lab, options: Options) -> Sets {
     let mut sets = once_free(|| try_open(lab, options)).unwrap();
     smol::block_on(sets.apply(&lans())).unwrap();
     sets
-}
-
-/// Does it once the last keeper is gone: a program that another test starts holds a copy of all our sockets for the
-/// moment between fork and exec.
-pub fn once_free<T>(mut work: impl FnMut() -> Result<T>) -> Result<T> {
-    let mut last = None;
-    let free = process::poll(process::LIMIT, || {
-        last = Some(work());
-        let held = |error: &gatemeter::error::Error| error.to_string().contains("another ");
-        (!last.as_ref().is_some_and(|result| result.as_ref().is_err_and(held))).then_some(())
-    });
-    assert_eq!(free, Some(()), "it stays taken");
-    last.unwrap()
 }
 
 /// Opens the table in the router.
@@ -103,9 +91,14 @@ pub fn without_elements(listing: &str) -> String {
     listing.lines().filter(keep).map(|line| format!("{line}\n")).collect()
 }
 
-/// `gatemeter clean` in the router, as far as sets go.
+/// `gatemeter clean` in the router, as far as sets go, while somebody keeps the table.
 pub fn clean_beside(lab: &Lab) -> Result<Option<String>> {
     lab.router.enter(check::clean_sets)
+}
+
+/// `gatemeter clean` in the router, as far as sets go, once nobody keeps the table any more.
+pub fn clean(lab: &Lab) -> Result<Option<String>> {
+    once_free(|| clean_beside(lab))
 }
 
 /// Follows changes until `ready`, however long that takes within reason. In the router, and with a reading at the end:

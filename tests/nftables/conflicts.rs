@@ -36,11 +36,11 @@ fn a_table_of_our_name_that_others_made_is_left_alone() {
         let error = lab.router.enter(|| smol::block_on(Sets::open_beside())).unwrap_err().to_string();
         assert!(error.contains("nft delete table inet gatemeter"), "{error}");
         assert!(texts(&lab)[1].starts_with("Broken cannot count LAN clients with nftables: there is a table"));
-        assert_eq!(clean_beside(&lab).unwrap(), None);
+        assert_eq!(clean(&lab).unwrap(), None);
         assert_eq!(listing(&lab.router), before);
         lab.router.must(&["nft", "delete", "table", "inet", "gatemeter"]);
     }
-    assert!(try_open(&lab, options(true)).is_ok());
+    assert!(once_free(|| try_open(&lab, options(true))).is_ok());
 }
 
 #[test]
@@ -98,9 +98,9 @@ fn clean_removes_the_table_once_nobody_keeps_it() {
         drop(sets);
         let free = || texts(&lab)[1].ends_with("the daemon takes it over").then_some(());
         assert_eq!(process::poll(process::LIMIT, free), Some(()));
-        assert_eq!(once_free(|| clean_beside(&lab)).unwrap(), Some("nftables table inet gatemeter".to_owned()));
+        assert_eq!(clean(&lab).unwrap(), Some("nftables table inet gatemeter".to_owned()));
         assert_eq!(lab.router.must(&["nft", "list", "tables"]), "");
-        assert_eq!(clean_beside(&lab).unwrap(), None);
+        assert_eq!(clean(&lab).unwrap(), None);
     }
 }
 
@@ -117,6 +117,6 @@ fn somebody_else_owning_our_table_is_told() {
     assert_eq!(requests.change(&batch.finish()).unwrap(), []);
     let error = try_open(&lab, options(true)).unwrap_err().to_string();
     assert!(error.contains("another process owns the nftables table inet gatemeter; stop the gatemeter"), "{error}");
-    let error = once_free(|| clean_beside(&lab)).unwrap_err().to_string();
+    let error = clean(&lab).unwrap_err().to_string();
     assert!(error.contains("stop the gatemeter that runs first"), "{error}");
 }

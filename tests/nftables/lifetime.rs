@@ -8,7 +8,7 @@ use gatemeter::collectors::clients::accounting::Direction::{Rx, Tx};
 use gatemeter::collectors::clients::accounting::sets::{Options, Sets};
 
 use crate::common::*;
-use crate::lab::traffic::{UdpPair, send_udp};
+use crate::lab::traffic::{StopOnDrop, UdpPair, send_udp};
 use crate::lab::{Lab, process};
 
 /// What one client sends and receives over both families.
@@ -233,6 +233,7 @@ fn reloads_of_another_table_lose_no_packet() {
                 }
                 count
             });
+            let stopping = StopOnDrop(&stop);
             let mut pair = UdpPair::open(lab.host(1).on_v4(), lab.internet.on_v4());
             let mut sent = crate::lab::traffic::Sent::default();
             for round in 0..60 {
@@ -244,7 +245,7 @@ fn reloads_of_another_table_lose_no_packet() {
                 // In the router: what is dropped half-way may open its sockets anew.
                 lab.router.enter(|| smol::block_on(smol::future::or(sets.changed(), async { Ok(()) }))).unwrap();
             }
-            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            drop(stopping);
             (sent, reloading.join().unwrap())
         });
         assert!(reloads > 3, "{reloads} reloads");

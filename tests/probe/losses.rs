@@ -99,14 +99,14 @@ fn a_time_to_live_that_changes_is_told_and_counted() {
 #[test]
 fn a_window_begins_anew_where_losses_begin() {
     let lab = lab();
-    let (far, daemon) = warm(&lab, &section(&[("interval", "10"), ("timeout", "100")]));
+    let (far, daemon) = warm(&lab, &section(&[("interval", "10"), ("timeout", "1000")]));
     let who = Who::icmp(TARGETS[0]);
     asked(&daemon, &who.query());
     on_record(&far, who, 60);
     far.rule(who.ip, Rule::silent());
     let before = who.seen(&far.log()).delays().count();
     on_record(&far, who, before + 60);
-    halt(&daemon, &[("timeout", "100")], "");
+    halt(&daemon, &[("timeout", "1000")], "");
     let (figures, log) = decided(&daemon, &far, &[who]);
     let lost = who.seen(&log).lost();
     // Only what is newer than the change: all of it is lost, whatever the totals are.

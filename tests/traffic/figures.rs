@@ -3,10 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Duration;
 
 use crate::harness::{Daemon, PATIENCE, Samples, Setup, exposition};
 pub use crate::lab::dhcp::{static_lease, static_leases};
@@ -17,7 +13,6 @@ use crate::lab::{End, Lab, Node, process};
 
 /// The collector's state as the daemon sees it.
 pub const UP: &str = "gatemeter_collector_up{collector=\"traffic\"}";
-const LAST_SUCCESS: &str = "gatemeter_collector_last_success_timestamp_seconds{collector=\"traffic\"}";
 /// Packets that found no room in the table.
 pub const TABLE_FULL: &str = "gatemeter_traffic_uncounted_packets_total{reason=\"table_full\"}";
 /// Their bytes.
@@ -133,9 +128,7 @@ pub fn expect(daemon: &Daemon, want: impl IntoIterator<Item = (String, Tally)>) 
 
 /// Metrics of a collection that began after this call.
 pub fn fresh(daemon: &Daemon) -> Samples {
-    let read_at = |metrics: &Samples| metrics[LAST_SUCCESS];
-    let before = read_at(&daemon.metrics());
-    daemon.wait_until("another collection", |metrics| (read_at(metrics) > before).then(|| metrics.clone()))
+    daemon.fresh("traffic")
 }
 
 /// Datagrams up and down between a host and a peer, and what they must count.
@@ -155,32 +148,8 @@ pub fn mark(lab: &Lab, node: &Node) -> (String, Tally) {
 /// Keeps every host of the main LAN talking to the internet over both families while `work` is done; returns what all
 /// of it must count.
 pub fn while_talking<T>(lab: &Lab, work: impl FnOnce() -> T) -> (Hosts, T) {
-    let stop = AtomicBool::new(false);
-    let ends =
-        lab.lan.iter().flat_map(|node| [(node.on_v4(), lab.internet.on_v4()), (node.on_v6(), lab.internet.on_v6())]);
-    thread::scope(|scope| {
-        let talk = |(from, to)| {
-            let stop = &stop;
-            scope.spawn(move || (host(from), talk(from, to, stop)))
-        };
-        let talkers: Vec<_> = ends.map(talk).collect();
-        let stopping = StopOnDrop(&stop);
-        let done = work();
-        drop(stopping);
-        (talkers.into_iter().map(|talker| talker.join().unwrap()).collect(), done)
-    })
-}
-
-/// Exchanges a few datagrams each way again and again until told to stop; returns what that must count.
-fn talk(from: End, to: End, stop: &AtomicBool) -> Tally {
-    let mut pair = UdpPair::open(from, to);
-    let mut tally = Tally::default();
-    while !stop.load(Ordering::Relaxed) {
-        let up = pair.up(3, 200);
-        tally += Tally::of(up, pair.down(2, 1000));
-        thread::sleep(Duration::from_millis(2));
-    }
-    tally
+    let (sent, done) = traffic::while_talking(lab, work);
+    (sent.into_iter().map(|(end, [up, down])| (host(end), Tally::of(up, down))).collect(), done)
 }
 
 /// Adds up tallies of the same hosts.
@@ -222,15 +191,4 @@ pub fn nobody(ipv6: bool) -> IpAddr {
 /// downloads; over IPv4 it keeps silent by itself.
 pub fn silence(lab: &Lab) {
     lab.internet.must(&["ip", "-6", "route", "add", "blackhole", "default"]);
-}
-
-/// Keeps the router's bridge from looking into IP packets and dropping those it does not like, as OpenWrt does.
-pub fn plain_bridge(lab: &Lab) {
-    for family in ["iptables", "ip6tables"] {
-        let key = format!("bridge/bridge-nf-call-{family}");
-        // Kernels without br_netfilter have no such switch and no need for it.
-        if Path::new("/proc/sys/net").join(&key).exists() {
-            lab.router.sysctl(&key, "0");
-        }
-    }
 }

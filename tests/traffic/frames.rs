@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::figures::{
-    TRUNCATED, TRUNCATED_BYTES, Tally, expect, host, inject, mark, named, nobody, plain_bridge, setup, silence,
-    static_lease, static_leases,
+    TRUNCATED, TRUNCATED_BYTES, Tally, expect, host, inject, mark, named, nobody, setup, silence, static_lease,
+    static_leases,
 };
 use crate::harness::PATIENCE;
 use crate::lab::{Lab, Node, frames};
@@ -112,7 +112,7 @@ fn every_fragment_counts_in_both_directions() {
 #[test]
 fn frames_that_end_inside_their_ip_header_are_told_and_charged_to_nobody() {
     let lab = Lab::builder().hosts(1).build();
-    plain_bridge(&lab);
+    lab.plain_bridge();
     let daemon = setup(&lab).start();
     let lan = lab.host(1);
     let socket = lan.packet_socket("eth0");
