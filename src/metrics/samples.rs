@@ -34,7 +34,7 @@ impl Samples {
 
     /// Gives back memory that a larger page has needed.
     pub(super) fn fit(&mut self) {
-        if let Some(room) = super::surplus(self.bytes.len(), self.bytes.capacity()) {
+        if let Some(room) = super::page::surplus(self.bytes.len(), self.bytes.capacity()) {
             self.bytes.shrink_to(room);
         }
     }
