@@ -6,6 +6,7 @@
 //! second place where they are spelled.
 
 pub mod daemon;
+mod flags;
 pub mod networks;
 pub mod schema;
 pub mod source;
@@ -165,80 +166,6 @@ impl Config {
                 }
             }
         }
-    }
-
-    fn apply_flags(&mut self, args: &Args, specs: &'static [&'static SectionSpec]) -> Result<()> {
-        // `-o` first: the flag made for one purpose wins over the general one.
-        let mut listed: Vec<(&str, &str)> = Vec::new();
-        for flag in &args.option {
-            let wrong = |why: String| Error::invalid("-o", why);
-            let Some(((section, option), value)) =
-                flag.split_once('=').and_then(|(key, value)| Some((key.split_once('.')?, value)))
-            else {
-                return Err(wrong(format!("'{flag}' is not SECTION.OPTION=VALUE, as in traffic.max_hosts=2048")));
-            };
-            // Of sections that may be many, the first option begins another one, and the others are about the latest.
-            let many = specs.iter().find(|spec| spec.many && spec.kind == section);
-            let is_first = many.is_some_and(|spec| spec.options.first().is_some_and(|first| first.name == option));
-            if let (Some(spec), true) = (many, is_first) {
-                self.sections.push(Section::of_defaults(spec));
-                listed.retain(|(listed, _)| *listed != section);
-            }
-            let is_meant = |s: &&mut Section| s.name == section || s.spec.kind == section;
-            let Some(found) = self.sections.iter_mut().rev().find(is_meant) else {
-                if let Some(first) = many.and_then(|spec| spec.options.first()) {
-                    return Err(wrong(format!(
-                        "{section}.{option} is about no {section}: {section}.{} begins one",
-                        first.name
-                    )));
-                }
-                if let Some(collector) = left_out(section) {
-                    return Err(wrong(without(collector)));
-                }
-                let near = nearest(section, specs.iter().map(|spec| spec.name));
-                return Err(wrong(format!("there is no section '{section}'{near}")));
-            };
-            let Some((_, spec)) = found.spec.option(option) else {
-                let near = nearest(option, found.spec.options.iter().map(|option| option.name));
-                return Err(wrong(format!("section '{section}' has no option '{option}'{near}")));
-            };
-            let word = Word { text: value.into(), origin: Origin::Flag(format!("-o {section}.{option}")) };
-            if spec.list && listed.contains(&(section, option)) {
-                found.push(option, word);
-            } else {
-                listed.push((section, option));
-                found.set(option, vec![word]);
-            }
-        }
-        for (flag, subnets) in [("-4", &args.subnet4), ("-6", &args.subnet6)] {
-            if let (false, Some(collector)) = (subnets.is_empty(), left_out("traffic")) {
-                return Err(Error::invalid(flag, without(collector)));
-            }
-        }
-        let mut set = |kind: &str, option: &str, flag: &str, values: &[String]| {
-            if let (false, Some(section)) = (values.is_empty(), self.sections.iter_mut().find(|s| s.spec.kind == kind))
-            {
-                let word = |text: &String| Word { text: text.as_str().into(), origin: Origin::Flag(flag.into()) };
-                section.set(option, values.iter().map(word).collect());
-            }
-        };
-        set("traffic", "subnet4", "-4", &args.subnet4);
-        set("traffic", "subnet6", "-6", &args.subnet6);
-        let one = |value: &Option<String>| value.iter().cloned().collect::<Vec<_>>();
-        set("gatemeter", "interval", "-t", &one(&args.interval));
-        set("gatemeter", "textfile", "--textfile", &one(&args.textfile));
-        set("gatemeter", "textfile_dir", "--textfile-dir", &one(&args.textfile_dir));
-        set("gatemeter", "log_level", "--log-level", &one(&args.log_level));
-        if args.http {
-            set("gatemeter", "http", "-e", &["1".to_owned()]);
-        }
-        if let Some(listen) = &args.listen {
-            set("gatemeter", "listen", "-l", std::slice::from_ref(listen));
-        }
-        if let Some(port) = &args.port {
-            set("gatemeter", "port", "-p", std::slice::from_ref(port));
-        }
-        Ok(())
     }
 }
 
