@@ -84,19 +84,19 @@ pub struct Shared {
 }
 
 /// Keeps a desk open for others; dropping it closes it.
-struct Door<'a>(&'a Shared, bool);
+struct OpenDesk<'a>(&'a Shared, bool);
 
-impl<'a> Door<'a> {
+impl<'a> OpenDesk<'a> {
     fn open(shared: &'a Shared, desk: Option<Rc<Desk>>) -> Self {
         let has_desk = desk.is_some();
         if has_desk {
             shared.desk.replace(desk);
         }
-        Door(shared, has_desk)
+        OpenDesk(shared, has_desk)
     }
 }
 
-impl Drop for Door<'_> {
+impl Drop for OpenDesk<'_> {
     fn drop(&mut self) {
         if self.1 {
             self.0.desk.take();
@@ -114,8 +114,8 @@ pub async fn run(
     shared: Rc<Shared>,
 ) {
     let interval = FIRST_PAUSE;
-    let told = Told::default();
-    let mut task = Task { row, status, shared, page: Page::new(), interval, published: false, told };
+    let logged = Logged::default();
+    let mut task = Task { row, status, shared, page: Page::new(), interval, published: false, logged };
     let mut pause = FIRST_PAUSE;
     loop {
         let begun = Instant::now();
@@ -161,18 +161,18 @@ struct Task {
     page: Page,
     interval: Duration,
     published: bool,
-    told: Told,
+    logged: Logged,
 }
 
 /// What was logged since a collector went down, so that one that fails now for this and now for that reason does not
 /// fill the log.
 #[derive(Default)]
-struct Told(Vec<String>);
+struct Logged(Vec<String>);
 
-impl Told {
-    /// Whether a reason is to be logged; it counts as told from then on.
+impl Logged {
+    /// Whether a reason is to be logged; it counts as logged from then on.
     fn is_news(&mut self, reason: &str) -> bool {
-        let news = self.0.len() < MOST_REASONS && !self.0.iter().any(|told| told == reason);
+        let news = self.0.len() < MOST_REASONS && !self.0.iter().any(|logged| logged == reason);
         if news {
             self.0.push(reason.to_owned());
         }
@@ -194,7 +194,7 @@ impl Task {
             Ok(Err(error)) | Err(error) => return End::Failed(error),
         }
         let shared = self.shared.clone();
-        let _door = Door::open(&shared, collector.desk());
+        let _desk = OpenDesk::open(&shared, collector.desk());
         let mut due = Instant::now();
         loop {
             let begun = Instant::now();
@@ -306,7 +306,7 @@ impl Task {
             }
         }
         status.tried.set(true);
-        self.told = Told::default();
+        self.logged = Logged::default();
         *status.trouble.borrow_mut() = None;
         (self.shared.changed)();
     }
@@ -316,7 +316,7 @@ impl Task {
         status.errors.set(status.errors.get() + 1);
         let was_up = status.up.replace(false);
         let text = error.to_string();
-        let is_news = self.told.is_news(&text);
+        let is_news = self.logged.is_news(&text);
         if was_up || !status.tried.get() {
             log::error!(target: self.row.name, "{text}; trying again from time to time");
         } else if is_news {

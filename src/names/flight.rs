@@ -53,8 +53,8 @@ pub struct Flight<Q> {
 /// What became of a question to one server.
 #[derive(Debug)]
 pub enum Outcome<A> {
-    /// The server says this.
-    Told(A),
+    /// The server has answered.
+    Answered(A),
     /// There will be no answer: its time is over, or its machine says that nobody listens.
     Silence,
 }
@@ -105,7 +105,7 @@ impl<Q: Question> Flight<Q> {
             match self.socket.get_ref().recv(&mut buf) {
                 Ok(len) => {
                     if let Ok(Some(answer)) = self.question.answer(buf.get(..len).unwrap_or(&[]), self.id) {
-                        return Some(Outcome::Told(answer));
+                        return Some(Outcome::Answered(answer));
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,

@@ -176,16 +176,16 @@ impl Resolver {
             };
             let flight = self.flights.swap_remove(index);
             let (addr, server) = (flight.question, flight.server);
-            if let Outcome::Told(_) = outcome {
+            if let Outcome::Answered(_) = outcome {
                 self.answers_come(now);
             }
             match outcome {
-                Outcome::Told(Answer::Name(name)) => {
+                Outcome::Answered(Answer::Name(name)) => {
                     let name = dns::client_name(&name, &addr, &self.servers.conf().domains).and_then(table::clean);
-                    self.told(addr, server, name, now);
+                    self.record(addr, server, name, now);
                 }
-                Outcome::Told(Answer::Failed(_)) if flight.is_last_try() => self.told(addr, server, None, now),
-                Outcome::Told(Answer::Nobody) => self.told(addr, server, None, now),
+                Outcome::Answered(Answer::Failed(_)) if flight.is_last_try() => self.record(addr, server, None, now),
+                Outcome::Answered(Answer::Nobody) => self.record(addr, server, None, now),
                 // A question that takes the place of this one stands behind the others, and is looked at in its turn.
                 _ => {
                     let flight = flight.again(&self.servers.conf().servers, now);
@@ -195,7 +195,8 @@ impl Resolver {
         }
     }
 
-    fn told(&mut self, addr: IpAddr, server: usize, name: Option<Arc<str>>, now: Instant) {
+    /// A question is answered, or can be answered no better: with a name, or with there being none.
+    fn record(&mut self, addr: IpAddr, server: usize, name: Option<Arc<str>>, now: Instant) {
         self.first = server;
         self.news |= name.is_some() && name.as_deref() != self.name(&addr);
         let until = now + if name.is_some() { NAMED } else { NAMELESS };

@@ -80,8 +80,8 @@ struct Outcome {
 /// Runs the fake until `done` says so after a change; a minute is for a machine in deep trouble.
 fn supervise(behaviour: Behaviour, done: impl Fn(&Outcome) -> bool) -> Outcome {
     BEHAVIOUR.set(behaviour);
-    let (tell, told) = smol::channel::bounded(1);
-    let changed = Box::new(move || _ = tell.try_send(()));
+    let (notify, changes) = smol::channel::bounded(1);
+    let changed = Box::new(move || _ = notify.try_send(()));
     let shared = Rc::new(Shared { store: Store::new(["fake"]), changed, desk: RefCell::default() });
     let outcome = Outcome { status: Status::new("fake"), shared: shared.clone() };
     let config = Rc::new(Config::load(&Args::default(), &SPECS).unwrap());
@@ -89,7 +89,7 @@ fn supervise(behaviour: Behaviour, done: impl Fn(&Outcome) -> bool) -> Outcome {
     let ticks = run(&ROW, config, reloads, outcome.status.clone(), shared);
     let watch = async {
         while !done(&outcome) {
-            told.recv().await.unwrap();
+            changes.recv().await.unwrap();
         }
     };
     let too_long = async {
@@ -144,17 +144,17 @@ fn a_panic_is_contained_told_and_followed_by_a_new_collector() {
 #[test]
 fn a_panic_over_new_settings_is_contained_too() {
     BREAKS_BY_SETTINGS.set(true);
-    let (tell, told) = smol::channel::bounded(1);
-    let changed = Box::new(move || _ = tell.try_send(()));
+    let (notify, changes) = smol::channel::bounded(1);
+    let changed = Box::new(move || _ = notify.try_send(()));
     let shared = Rc::new(Shared { store: Store::new(["fake"]), changed, desk: RefCell::default() });
     let (status, config) = (Status::new("fake"), Rc::new(Config::load(&Args::default(), &SPECS).unwrap()));
     let (reload, reloads) = smol::channel::bounded(1);
     let run = run(&ROW, config.clone(), reloads, status.clone(), shared);
     let watch = async {
-        told.recv().await.unwrap();
+        changes.recv().await.unwrap();
         reload.send(config).await.unwrap();
         while status.errors.get() == 0 {
-            told.recv().await.unwrap();
+            changes.recv().await.unwrap();
         }
     };
     alarm::block_on(run.or(watch));
@@ -183,14 +183,14 @@ fn a_hang_is_cut_off_by_the_deadline() {
 /// Runs a task that is told to stop as soon as it has collected, or has failed to, and returns when it has ended.
 fn stopped(behaviour: Behaviour) {
     BEHAVIOUR.set(behaviour);
-    let (tell, told) = smol::channel::bounded(1);
-    let changed = Box::new(move || _ = tell.try_send(()));
+    let (notify, changes) = smol::channel::bounded(1);
+    let changed = Box::new(move || _ = notify.try_send(()));
     let shared = Rc::new(Shared { store: Store::new(["fake"]), changed, desk: RefCell::default() });
     let config = Rc::new(Config::load(&Args::default(), &SPECS).unwrap());
     let (reload, reloads) = smol::channel::bounded(1);
     let run = run(&ROW, config, reloads, Status::new("fake"), shared);
     let stop = async {
-        told.recv().await.unwrap();
+        changes.recv().await.unwrap();
         drop(reload);
         // Longer than any pause; the other one ends first.
         Timer::after(Duration::from_secs(3600)).await;
@@ -213,9 +213,9 @@ fn one_that_rests_after_a_failure_ends_at_once() {
 
 #[test]
 fn each_reason_is_told_once_and_not_without_end() {
-    let mut told = Told::default();
-    let news: Vec<bool> = ["off", "slow", "off", "slow", "off"].iter().map(|reason| told.is_news(reason)).collect();
+    let mut logged = Logged::default();
+    let news: Vec<bool> = ["off", "slow", "off", "slow", "off"].iter().map(|reason| logged.is_news(reason)).collect();
     assert_eq!(news, [true, true, false, false, false]);
-    let more = (0..100).filter(|number| told.is_news(&format!("answer {number}"))).count();
+    let more = (0..100).filter(|number| logged.is_news(&format!("answer {number}"))).count();
     assert_eq!(more, MOST_REASONS - 2);
 }

@@ -132,8 +132,8 @@ impl Job {
 mod tests {
     use super::*;
 
-    /// What is told of a name with these answers for one name after the other by IPv4, then by IPv6.
-    fn told(answers: &[[Found; 2]]) -> Known {
+    /// What is known of a name with these answers for one name after the other by IPv4, then by IPv6.
+    fn known_by(answers: &[[Found; 2]]) -> Known {
         let name = |n: usize| HostName::parse(&format!("name{n}")).unwrap();
         let key = Key { name: name(0), families: Families::Both };
         let mut job = Job::new(key, (0..answers.len()).map(name).collect());
@@ -156,8 +156,8 @@ mod tests {
     }
 
     fn is(known: &Known, addrs: &str, trouble: Option<Trouble>) {
-        let told: Vec<_> = known.addrs.iter().map(|addr| addr.to_string()).collect();
-        assert_eq!((told.join(" ").as_str(), &known.trouble), (addrs, &trouble));
+        let shown: Vec<_> = known.addrs.iter().map(|addr| addr.to_string()).collect();
+        assert_eq!((shown.join(" ").as_str(), &known.trouble), (addrs, &trouble));
     }
 
     const NO_NAME: Found = Err(Lack::NoSuchName);
@@ -167,24 +167,24 @@ mod tests {
 
     #[test]
     fn one_family_is_enough_and_ends_the_search() {
-        is(&told(&[[addr("10.0.0.1"), NO_ADDRESS]]), "10.0.0.1", None);
-        is(&told(&[[NO_NAME, NO_NAME], [NO_ADDRESS, addr("fd00::1")]]), "fd00::1", None);
-        is(&told(&[[FAILED, FAILED], [addr("10.0.0.1"), NO_ADDRESS]]), "10.0.0.1", None);
+        is(&known_by(&[[addr("10.0.0.1"), NO_ADDRESS]]), "10.0.0.1", None);
+        is(&known_by(&[[NO_NAME, NO_NAME], [NO_ADDRESS, addr("fd00::1")]]), "fd00::1", None);
+        is(&known_by(&[[FAILED, FAILED], [addr("10.0.0.1"), NO_ADDRESS]]), "10.0.0.1", None);
     }
 
     #[test]
     fn what_could_not_be_asked_for_stays_as_it_was() {
         let failed = || Some(Trouble::Failed(2));
-        is(&told(&[[addr("10.0.0.1"), FAILED]]), "10.0.0.1 fd00::9", failed());
-        is(&told(&[[FAILED, NO_ADDRESS]]), "10.0.0.9", failed());
-        is(&told(&[[FAILED, FAILED], [NO_NAME, NO_NAME]]), "10.0.0.9 fd00::9", failed());
-        is(&told(&[[NO_NAME, SILENCE]]), "fd00::9", Some(Trouble::Unanswered("all".into())));
+        is(&known_by(&[[addr("10.0.0.1"), FAILED]]), "10.0.0.1 fd00::9", failed());
+        is(&known_by(&[[FAILED, NO_ADDRESS]]), "10.0.0.9", failed());
+        is(&known_by(&[[FAILED, FAILED], [NO_NAME, NO_NAME]]), "10.0.0.9 fd00::9", failed());
+        is(&known_by(&[[NO_NAME, SILENCE]]), "fd00::9", Some(Trouble::Unanswered("all".into())));
     }
 
     #[test]
     fn a_name_without_an_address_is_told_from_no_name() {
-        is(&told(&[[NO_NAME, NO_NAME], [NO_NAME, NO_NAME]]), "", Some(Trouble::NoSuchName));
-        is(&told(&[[NO_NAME, NO_NAME], [NO_ADDRESS, NO_ADDRESS]]), "", Some(Trouble::NoAddress(Families::Both)));
-        is(&told(&[[NO_ADDRESS, NO_ADDRESS], [FAILED, FAILED]]), "", Some(Trouble::NoAddress(Families::Both)));
+        is(&known_by(&[[NO_NAME, NO_NAME], [NO_NAME, NO_NAME]]), "", Some(Trouble::NoSuchName));
+        is(&known_by(&[[NO_NAME, NO_NAME], [NO_ADDRESS, NO_ADDRESS]]), "", Some(Trouble::NoAddress(Families::Both)));
+        is(&known_by(&[[NO_ADDRESS, NO_ADDRESS], [FAILED, FAILED]]), "", Some(Trouble::NoAddress(Families::Both)));
     }
 }

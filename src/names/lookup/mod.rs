@@ -282,10 +282,10 @@ impl Lookup {
             let flight = self.flights.swap_remove(index);
             let server = flight.server;
             match outcome {
-                Outcome::Told(Answer::Failed(code)) if flight.is_last_try() => {
+                Outcome::Answered(Answer::Failed(code)) if flight.is_last_try() => {
                     self.take(flight.question, Err(Lack::Failed(code)), now);
                 }
-                Outcome::Silence | Outcome::Told(Answer::Failed(_) | Answer::Unasked) => {
+                Outcome::Silence | Outcome::Answered(Answer::Failed(_) | Answer::Unasked) => {
                     // A question that takes the place of this one stands behind the others, and is looked at in its turn.
                     match flight.again(&self.servers.conf().servers, now) {
                         Ok(flight) => self.flights.push(flight),
@@ -296,7 +296,7 @@ impl Lookup {
                         }
                     }
                 }
-                Outcome::Told(answer) => {
+                Outcome::Answered(answer) => {
                     self.first = server;
                     let found = match answer {
                         Answer::Addrs { addrs, ttl } => Ok((addrs, ttl)),

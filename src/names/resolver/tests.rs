@@ -153,8 +153,8 @@ fn what_is_known_is_not_asked_again_for_a_while() {
     let mut resolver = resolver(&[]);
     let now = Instant::now();
     let later = |seconds| now + Duration::from_secs(seconds);
-    resolver.told(addr(1), 0, Some("nas".into()), now);
-    resolver.told(addr(2), 0, None, now);
+    resolver.record(addr(1), 0, Some("nas".into()), now);
+    resolver.record(addr(2), 0, None, now);
     let mut asks = |n: u32, seconds: u64| {
         resolver.queue.clear();
         resolver.want(addr(n), later(seconds));
@@ -167,11 +167,11 @@ fn what_is_known_is_not_asked_again_for_a_while() {
     resolver.nobody_answers(addr(1), later(3600));
     assert_eq!(resolver.name(&addr(1)), Some("nas"));
     resolver.news = false;
-    resolver.told(addr(1), 0, Some("nas".into()), later(3601));
+    resolver.record(addr(1), 0, Some("nas".into()), later(3601));
     assert!(!resolver.news);
-    resolver.told(addr(1), 0, Some("backup".into()), later(3602));
+    resolver.record(addr(1), 0, Some("backup".into()), later(3602));
     assert!(resolver.news);
-    resolver.told(addr(1), 0, None, later(3603));
+    resolver.record(addr(1), 0, None, later(3603));
     assert_eq!(resolver.name(&addr(1)), None);
 }
 
@@ -214,12 +214,12 @@ fn no_more_is_known_than_the_limit() {
     let mut resolver = resolver(&[]);
     let now = Instant::now();
     let all = MAX_KNOWN as u32;
-    (0..all + 10).for_each(|n| resolver.told(addr(n), 0, None, now));
+    (0..all + 10).for_each(|n| resolver.record(addr(n), 0, None, now));
     assert_eq!(resolver.known.len(), MAX_KNOWN);
     resolver.want(addr(all), now);
     assert!(resolver.queue.is_empty(), "there is no room for its answer");
     resolver.want(addr(all), now + NAMELESS);
     assert_eq!(resolver.queue.len(), 1);
-    resolver.told(addr(all), 0, Some("nas".into()), now + NAMELESS);
+    resolver.record(addr(all), 0, Some("nas".into()), now + NAMELESS);
     assert_eq!((resolver.known.len(), resolver.name(&addr(all))), (1, Some("nas")));
 }
