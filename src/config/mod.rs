@@ -24,7 +24,7 @@ use schema::{MAIN, OptionSpec, SectionSpec, left_out, without};
 use uci::{Opt, Package, Value};
 
 /// The file read when `-c` does not name one.
-pub const DEFAULT_FILE: &str = "/etc/config/gatemeter";
+const DEFAULT_FILE: &str = "/etc/config/gatemeter";
 
 /// All sections with their values.
 #[derive(Debug)]
