@@ -40,6 +40,7 @@ use std::time::{Duration, Instant};
 
 use harness::{Daemon, Setup, exposition};
 use lab::crowd::{Crowd, Flows};
+use lab::traffic::StopOnDrop;
 use lab::{Lab, frames, process};
 use report::{Budget, Peer, Rounds, Summary, shown};
 use usage::{cpu_nanoseconds, largest_child_kb, median, status_kb, task_nanoseconds};
@@ -84,17 +85,7 @@ fn updates(summary: &Summary) {
     println!("clients: an update, {CLIENTS} clients, {ROUNDS} rounds of {SECONDS} s");
     report::head(&["reading", "CPU per update, ms", "times ours", "resident, kB", "at most, kB"]);
     for count in FLOWS {
-        let lab = Lab::builder().hosts(1).nat().build();
-        for (key, value) in [
-            ("nf_conntrack_acct", "1"),
-            ("nf_conntrack_udp_timeout", "7200"),
-            ("nf_conntrack_udp_timeout_stream", "7200"),
-            // What closes is gone after a second, so that flows end as fast as they begin.
-            ("nf_conntrack_tcp_timeout_time_wait", "1"),
-            ("nf_conntrack_tcp_timeout_close", "1"),
-        ] {
-            lab.router.sysctl(&format!("netfilter/{key}"), value);
-        }
+        let lab = tracking_lab();
         let crowd = lab.crowd(lab.host(1), CLIENTS);
         let script = "add table inet filter\n\
                       add chain inet filter forward { type filter hook forward priority filter; }\n\
@@ -114,46 +105,66 @@ fn updates(summary: &Summary) {
         });
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
+            let _stopping = StopOnDrop(&stop);
             scope.spawn(|| churn(&lab, &flows, &stop));
-            let (mut ours, mut theirs, mut peak) = (Vec::new(), Vec::new(), (0, 0));
-            for _ in 0..ROUNDS {
-                let other = lab.router.command(std::env::current_exe().unwrap());
-                let other = thread::scope(|scope| {
-                    let other = scope.spawn(move || {
-                        let mut other = other;
-                        other.args([OTHER_WAY, &SECONDS.to_string()]);
-                        process::must(other, "").unwrap()
-                    });
-                    ours.push(per_update(&daemon));
-                    other.join().unwrap()
-                });
-                let fields: Vec<f64> = other.split_whitespace().map(|field| field.parse().unwrap()).collect();
-                theirs.push(fields[0]);
-                peak = (peak.0.max(fields[1] as u64), peak.1.max(fields[2] as u64));
-            }
-            stop.store(true, Ordering::Relaxed);
-            let memory = ["VmRSS:", "VmHWM:"].map(|name| shown(status_kb(daemon.pid(), name) as f64));
-            let (ours, theirs) = (Rounds::from_iter(ours), Rounds::from_iter(theirs));
-            let count = shown(count as f64);
-            report::line(&[&format!("gatemeter, {count} flows"), &ours.text(), "1", &memory[0], &memory[1]]);
-            let name = format!("nft -j, conntrack -L, ip neigh, {count} flows");
-            let peak = format!("{} + {}", shown(peak.0 as f64), shown(peak.1 as f64));
-            let times = shown(theirs.median() / ours.median());
-            report::line(&[&name, &theirs.text(), &times, "", &peak]);
-            let mut peers = vec![Peer::new("nft, conntrack, ip", theirs.median())];
-            if count == "20,000" {
-                let quoted = |ms| Peer::quoted("network-metrics-exporter", ms);
-                peers.extend(NETWORK_METRICS.map(quoted));
-            }
-            let budget = if count == "20,000" { Budget::AtMost(6.0) } else { Budget::None };
-            let what = format!("clients: CPU of an update, {CLIENTS} clients, {count} flows");
-            summary.row(&what, budget, "ms", &ours, &peers);
+            side_by_side(&lab, &daemon, count, summary);
         });
         let log = daemon.stderr();
         let told: Vec<_> = log.lines().filter(|line| !line.starts_with("INFO")).collect();
         assert!(told.is_empty(), "{told:#?}");
         assert!(daemon.stop().success());
     }
+}
+
+/// A router that forgets closed connections after a second, so that flows end as fast as they begin.
+fn tracking_lab() -> Lab {
+    let lab = Lab::builder().hosts(1).nat().build();
+    for (key, value) in [
+        ("nf_conntrack_acct", "1"),
+        ("nf_conntrack_udp_timeout", "7200"),
+        ("nf_conntrack_udp_timeout_stream", "7200"),
+        ("nf_conntrack_tcp_timeout_time_wait", "1"),
+        ("nf_conntrack_tcp_timeout_close", "1"),
+    ] {
+        lab.router.sysctl(&format!("netfilter/{key}"), value);
+    }
+    lab
+}
+
+/// Our updates and those by the other way, in the same rounds.
+fn side_by_side(lab: &Lab, daemon: &Daemon, count: usize, summary: &Summary) {
+    let (mut ours, mut theirs, mut peak) = (Vec::new(), Vec::new(), (0, 0));
+    for _ in 0..ROUNDS {
+        let other = lab.router.command(std::env::current_exe().unwrap());
+        let other = thread::scope(|scope| {
+            let other = scope.spawn(move || {
+                let mut other = other;
+                other.args([OTHER_WAY, &SECONDS.to_string()]);
+                process::must(other, "").unwrap()
+            });
+            ours.push(per_update(daemon));
+            other.join().unwrap()
+        });
+        let fields: Vec<f64> = other.split_whitespace().map(|field| field.parse().unwrap()).collect();
+        theirs.push(fields[0]);
+        peak = (peak.0.max(fields[1] as u64), peak.1.max(fields[2] as u64));
+    }
+    let memory = ["VmRSS:", "VmHWM:"].map(|name| shown(status_kb(daemon.pid(), name) as f64));
+    let (ours, theirs) = (Rounds::from_iter(ours), Rounds::from_iter(theirs));
+    let count = shown(count as f64);
+    report::line(&[&format!("gatemeter, {count} flows"), &ours.text(), "1", &memory[0], &memory[1]]);
+    let name = format!("nft -j, conntrack -L, ip neigh, {count} flows");
+    let peak = format!("{} + {}", shown(peak.0 as f64), shown(peak.1 as f64));
+    let times = shown(theirs.median() / ours.median());
+    report::line(&[&name, &theirs.text(), &times, "", &peak]);
+    let mut peers = vec![Peer::new("nft, conntrack, ip", theirs.median())];
+    if count == "20,000" {
+        let quoted = |ms| Peer::quoted("network-metrics-exporter", ms);
+        peers.extend(NETWORK_METRICS.map(quoted));
+    }
+    let budget = if count == "20,000" { Budget::AtMost(6.0) } else { Budget::None };
+    let what = format!("clients: CPU of an update, {CLIENTS} clients, {count} flows");
+    summary.row(&what, budget, "ms", &ours, &peers);
 }
 
 /// Milliseconds of CPU per update over one round.
@@ -267,7 +278,7 @@ fn packets(summary: &Summary) {
         |_: u16| "table inet empty { chain forward { type filter hook forward priority filter + 10; }; }\n".to_owned();
     let ways: [(&str, &dyn Fn(u16) -> String); 4] =
         [("none", &nothing), ("no rule", &empty), ("a set", &set), ("two rules", &rules)];
-    let mut figures: HashMap<(&str, u16), Vec<f64>> = HashMap::new();
+    let mut figures = Figures::new();
     for _ in 0..PACKET_ROUNDS {
         for size in SIZES {
             for (name, script) in ways {
@@ -288,9 +299,16 @@ fn packets(summary: &Summary) {
             }
         }
     }
+    tell_rates(&figures, &ways.map(|(name, _)| name), summary);
+}
+
+/// Nanoseconds per packet in each round, by the way of counting and the number of clients.
+type Figures<'a> = HashMap<(&'a str, u16), Vec<f64>>;
+
+fn tell_rates(figures: &Figures<'_>, ways: &[&str], summary: &Summary) {
     let mut rate_of = HashMap::new();
     for size in SIZES {
-        for (name, _) in ways {
+        for &name in ways {
             // Each round beside the same round without counting: the machine's pace changes in between.
             let rounds = figures[&(name, size)].iter().zip(&figures[&("none", size)]);
             let (mut rates, mut more): (Vec<f64>, Vec<f64>) =

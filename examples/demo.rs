@@ -34,7 +34,7 @@ use lab::firewall::Firewall;
 use lab::freebox::{self, Freebox};
 use lab::powerline::{self, Model, Segment};
 use lab::relay::Relay;
-use lab::traffic::{Sent, TcpPair, UdpPair};
+use lab::traffic::{Sent, StopOnDrop, TcpPair, UdpPair};
 use lab::{Counters, Lab, Node};
 
 /// The text file, where mezoura's users expect it.
@@ -127,56 +127,7 @@ fn show(length: Duration) -> Result<(), String> {
     let powerline = lab.powerline(Model::home());
     freebox::grow(true);
     let freebox = Freebox::start(&lab.internet, freebox::Model::Fibre);
-    let endpoint = format!("freebox.endpoint={}", lab.internet.v4);
-    let setup = Setup::new(&lab).uci("dhcp", &static_leases(&lab)).flags(&[
-        "-e",
-        "-p",
-        "9999",
-        "-4",
-        "192.168.1.1/24/br-lan",
-        "-6",
-        lab::LAN6,
-        "-t",
-        "1",
-        "--textfile",
-        TEXTFILE,
-        "--collectors",
-        "traffic,clients,probe,homeplug,freebox",
-        "-o",
-        "homeplug.interface=plc0",
-        "-o",
-        "traffic.unknown_hosts=1",
-        "-o",
-        "clients.interval=1",
-        "-o",
-        "probe.unlocked=1",
-        "-o",
-        "probe.interval=200",
-        "-o",
-        "probe.timeout=500",
-        "-o",
-        "target.host=203.0.113.1",
-        "-o",
-        "target.name=gateway",
-        "-o",
-        "target.host=198.51.100.10",
-        "-o",
-        "target.name=server",
-        "-o",
-        "target.host=198.51.100.10",
-        "-o",
-        "target.name=web",
-        "-o",
-        "target.tcp_port=80",
-        "-o",
-        &endpoint,
-        "-o",
-        "freebox.interval=1",
-        "-o",
-        "freebox.status=all",
-        "-o",
-        "freebox.tls=off",
-    ]);
+    let setup = daemon(&lab);
     lose_one_in_ten(&lab);
     register(&setup)?;
     println!("There {}", HABITS.map(|habit| habit.does).join(", "));
@@ -200,6 +151,34 @@ fn show(length: Duration) -> Result<(), String> {
         return outcome.and(Err(format!("the daemon stopped with {status}")));
     }
     outcome
+}
+
+/// The daemon with all collectors, each second.
+fn daemon(lab: &Lab) -> Setup<'_> {
+    let flags = ["-e", "-p", "9999", "-4", "192.168.1.1/24/br-lan", "-6", lab::LAN6, "-t", "1", "--textfile", TEXTFILE];
+    let setup = Setup::new(lab).uci("dhcp", &static_leases(lab)).flags(&flags);
+    let setup = setup.flags(&["--collectors", "traffic,clients,probe,homeplug,freebox"]);
+    let endpoint = format!("freebox.endpoint={}", lab.internet.v4);
+    let options = [
+        "homeplug.interface=plc0",
+        "traffic.unknown_hosts=1",
+        "clients.interval=1",
+        "probe.unlocked=1",
+        "probe.interval=200",
+        "probe.timeout=500",
+        "target.host=203.0.113.1",
+        "target.name=gateway",
+        "target.host=198.51.100.10",
+        "target.name=server",
+        "target.host=198.51.100.10",
+        "target.name=web",
+        "target.tcp_port=80",
+        &endpoint,
+        "freebox.interval=1",
+        "freebox.status=all",
+        "freebox.tls=off",
+    ];
+    options.into_iter().fold(setup, |setup, option| setup.flags(&["-o", option]))
 }
 
 /// Registers the daemon at the box, whose owner agrees at once.
@@ -234,6 +213,7 @@ fn run_traffic(
     thread::scope(|scope| {
         let hosts: Vec<_> =
             lab.lan.iter().zip(&HABITS).map(|(host, habit)| scope.spawn(|| live(lab, host, habit, &stop))).collect();
+        let stopping = StopOnDrop(&stop);
         let start = Instant::now();
         let outcome = loop {
             let left = length.saturating_sub(start.elapsed());
@@ -252,7 +232,7 @@ fn run_traffic(
                 break Ok(());
             }
         };
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         let known = hosts.into_iter().map(|host| host.join().unwrap()).collect();
         outcome.map(|()| known)
     })
