@@ -224,7 +224,7 @@ fn every_fault_has_a_test_that_reads_its_lines() {
                 let code = read(file);
                 let asked = format!("\"{heading}\"");
                 match function(&code, name.trim_matches('`')) {
-                    Some(body) if body.contains(&asked) && code.contains("Told::of(") => {
+                    Some(body) if body.contains(&asked) && code.contains("Documented::of(") => {
                         _ = held.insert(heading.to_owned())
                     }
                     Some(_) => wrong.push(format!("{heading}: {test} does not ask for {asked}")),

@@ -42,7 +42,7 @@ use std::thread;
 use std::time::Duration;
 
 use figures::{Hosts, Tally, UP, expect, let_it_flow, static_leases, sum, while_talking};
-use harness::{Daemon, PATIENCE, Samples, Setup, Told, exposition};
+use harness::{Daemon, Documented, PATIENCE, Samples, Setup, exposition};
 use lab::traffic::StopOnDrop;
 use lab::{Lab, process};
 
@@ -151,7 +151,7 @@ fn two_hundred_kills_at_any_moment_lose_no_byte_and_no_reader_sees_a_half_page()
                 daemon = setup.start_unready();
             }
             let_it_flow(&lab);
-            Told::of("SIGKILL").by_daemon(&daemon);
+            Documented::of("SIGKILL").by_daemon(&daemon);
             daemon
         });
         drop(stopping);
@@ -225,7 +225,7 @@ fn a_storm_of_reloads_loses_no_byte_and_leaves_nothing_open() {
     let settled = || (open_files(daemon.pid()) <= before).then_some(());
     assert!(process::poll(PATIENCE, settled).is_some(), "{before} descriptors before, {}", open_files(daemon.pid()));
     assert!(!daemon.stderr().contains("ERROR"), "{}", daemon.stderr());
-    Told::of("A storm of reloads").by_daemon(&daemon);
+    Documented::of("A storm of reloads").by_daemon(&daemon);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{CLIENTS_UP, Daemon, Hosts, Lab, Samples, UP, expect_both, figures, setup_of, sum};
-use crate::harness::{Supervisor, Told};
+use crate::harness::{Documented, Supervisor};
 
 /// What has been answered and lost of the probes to an address.
 fn probes(metrics: &Samples, ip: &str) -> (f64, f64) {
@@ -80,7 +80,7 @@ fn a_clock_that_is_set_by_years_either_way_changes_the_time_and_nothing_else() {
         set(to);
         goes_on(&daemon, &lab, &mut sent, to);
     }
-    Told::of("A clock that is set by years").by_metrics(&daemon);
+    Documented::of("A clock that is set by years").by_metrics(&daemon);
     let said = daemon.stderr();
     assert!(!said.contains("ERROR") && !said.contains("WARN"), "{said}");
     let metrics = daemon.metrics();

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{CLIENTS_UP, Hosts, Lab, Samples, StopOnDrop, expect_both, figures, setup_of};
-use crate::harness::Told;
+use crate::harness::Documented;
 use crate::lab::dns;
 
 /// A question to what is answered, if anything is.
@@ -59,7 +59,7 @@ fn lives_without_names(heading: &str, answer: Option<Answer>) {
     let setup = setup_of(&lab, "traffic,clients,probe").flags(&flags);
     let stop = AtomicBool::new(false);
     let socket = answer.map(|_| lab.router.udp_socket(lab.router.v4, 5353));
-    let told = Told::of(heading);
+    let told = Documented::of(heading);
     let (lab, stop) = (&lab, &stop);
     let daemon = thread::scope(|scope| {
         let _stopping = StopOnDrop(stop);

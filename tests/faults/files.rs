@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use super::{Lab, PATIENCE, Samples, Setup, process, setup, setup_of};
 use crate::exposition;
-use crate::harness::{Told, http};
+use crate::harness::{Documented, http};
 
 /// A daemon that sees a file system of its own on `disk`, so that nothing stays mounted whatever happens to the test.
 struct Apart<'a> {
@@ -65,7 +65,7 @@ impl<'a> Apart<'a> {
 
 #[test]
 fn a_full_disk_leaves_the_last_whole_page_is_told_once_and_recovered_from() {
-    let told = Told::of("Full /tmp");
+    let told = Documented::of("Full /tmp");
     let lab = Lab::builder().hosts(1).build();
     let disk = lab.dir().join("disk");
     fs::create_dir(&disk).unwrap();
@@ -109,7 +109,7 @@ fn a_full_disk_leaves_the_last_whole_page_is_told_once_and_recovered_from() {
 
 #[test]
 fn a_state_directory_that_cannot_be_written_costs_names_at_a_restart_and_nothing_else() {
-    let told = Told::of("Read-only state directory");
+    let told = Documented::of("Read-only state directory");
     let lab = Lab::builder().hosts(1).nat().build();
     let disk = lab.dir().join("disk");
     fs::create_dir(&disk).unwrap();

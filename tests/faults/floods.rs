@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::{
     CLIENTS_UP, Lab, PATIENCE, StopOnDrop, UP, expect_both, let_it_flow, open_files, process, setup, while_talking,
 };
-use crate::harness::Told;
+use crate::harness::Documented;
 
 /// Connections that one thread opens at most.
 const MOST: u32 = 20_000;
@@ -31,7 +31,7 @@ fn a_flood_of_hostile_requests_holds_up_no_scrape_and_costs_no_byte() {
         b"GET /metrics HTTP/1.1\r\nHost: x\r\n",
         b"GET /metrics?collect[]=nobody HTTP/1.1\r\nHost: x\r\n\r\nGET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n",
     ];
-    let (stop, told) = (AtomicBool::new(false), Told::of("Hostile HTTP"));
+    let (stop, told) = (AtomicBool::new(false), Documented::of("Hostile HTTP"));
     let sent = thread::scope(|scope| {
         let _stopping = StopOnDrop(&stop);
         for attack in attacks {

@@ -4,7 +4,7 @@
 use super::{
     Lab, PATIENCE, Samples, expect_both, figures, let_it_flow, open_files, process, setup_of, sum, while_talking,
 };
-use crate::harness::Told;
+use crate::harness::Documented;
 use crate::lab::powerline::Model;
 
 const ALL: [&str; 4] = ["traffic", "clients", "probe", "homeplug"];
@@ -51,7 +51,7 @@ fn interfaces_that_go_and_come_under_every_collector_are_told_and_taken_up_again
         daemon.wait_for(&up(collector), 1.0);
     }
     let before = open_files(daemon.pid());
-    let told = Told::of("Interfaces that go and come");
+    let told = Documented::of("Interfaces that go and come");
     let router = |words: &str| lab.router.must(&format!("ip link {words}").split(' ').collect::<Vec<_>>());
     let rename = |from: &str, to: &str| {
         router(&format!("set {from} down"));

@@ -1,11 +1,11 @@
 //! Kernels and users that lack something: who needs it says so, and everybody else counts on.
 
 use super::{CLIENTS_UP, Daemon, Lab, Setup, UP, figures, process, setup_of};
-use crate::harness::{Confine, Told};
+use crate::harness::{Confine, Documented};
 
 /// What is seen of a lack in `check`, which fails, and then of the daemon: one line of the log for each collector that is
 /// down, however often it has been tried.
-fn lives_without<'a>(setup: &Setup<'a>, told: &Told, down: &[&str]) -> Daemon<'a> {
+fn lives_without<'a>(setup: &Setup<'a>, told: &Documented, down: &[&str]) -> Daemon<'a> {
     let check = setup.run(&["check"]);
     assert_eq!(check.status.code(), Some(1), "{check:?}");
     let broken = |line: &&str| line.contains("BROKEN");
@@ -28,7 +28,7 @@ fn lives_without<'a>(setup: &Setup<'a>, told: &Told, down: &[&str]) -> Daemon<'a
 fn a_kernel_without_bpf_costs_the_figures_of_traffic_only() {
     let lab = Lab::builder().hosts(1).nat().build();
     let setup = setup_of(&lab, "traffic,clients").confined(Confine::without_bpf());
-    let daemon = lives_without(&setup, &Told::of("No bpf()"), &["traffic"]);
+    let daemon = lives_without(&setup, &Documented::of("No bpf()"), &["traffic"]);
     counts_clients(&lab, &daemon);
 }
 
@@ -45,7 +45,7 @@ fn counts_clients(lab: &Lab, daemon: &Daemon) {
 fn a_kernel_without_nf_tables_costs_the_figures_of_clients_only_and_none_but_bytes_with_accounting_off() {
     let lab = Lab::builder().hosts(1).nat().build();
     let setup = setup_of(&lab, "traffic,clients").confined(Confine::without_netfilter());
-    let mut daemon = lives_without(&setup, &Told::of("No nf_tables"), &["clients"]);
+    let mut daemon = lives_without(&setup, &Documented::of("No nf_tables"), &["clients"]);
     figures::expect(&daemon, [figures::mark(&lab, lab.host(1))]);
     daemon.stop();
 
@@ -62,7 +62,7 @@ fn a_user_without_any_capability_is_told_what_each_collector_lacks() {
     let lab = Lab::builder().hosts(1).nat().build();
     let all = ["traffic", "clients", "probe", "homeplug"];
     let setup = setup_of(&lab, &all.join(",")).confined(Confine::default().capabilities(&[]));
-    let daemon = lives_without(&setup, &Told::of("No capabilities"), &all);
+    let daemon = lives_without(&setup, &Documented::of("No capabilities"), &all);
     assert_eq!(daemon.get("/healthz").unwrap().status, 200);
 }
 
@@ -76,7 +76,7 @@ fn of_two_daemons_the_second_says_why_it_does_not_count_and_takes_over() {
     let beside = first.setup().run(&["check"]);
     assert_eq!(beside.status.code(), Some(0), "{beside:?}");
 
-    let told = Told::of("Two daemons");
+    let told = Documented::of("Two daemons");
     told.by_check(&beside);
     // With the same port it ends at once, and says so.
     let mut refused = first.setup().start_unready();

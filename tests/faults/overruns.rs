@@ -17,7 +17,7 @@ use gatemeter::netlink::{self, Message};
 use super::inject::{Flow, Injector};
 use super::{CLIENTS_UP, Daemon, Lab, PATIENCE, Samples, Setup, StopOnDrop, UP, process, setup_of};
 use crate::harness::supervise::Answer;
-use crate::harness::{Supervisor, Told};
+use crate::harness::{Documented, Supervisor};
 use crate::lab::powerline::Model;
 use crate::lab::traffic::send_udp;
 use crate::lab::{End, GATEWAY6, Node};
@@ -127,7 +127,7 @@ fn lost_events_about_the_network_leave_nothing_that_is_no_longer_so() {
                 addr add 192.168.99.1/24 dev br-lan\n\
                 route replace default via 2001:db8:ffff::1 dev wan\n";
     while_stopped(&daemon, || ip_batch(&lab.router, &format!("{early}{}{late}", flood())));
-    Told::of("Lost events about the network").by_daemon(&daemon);
+    Documented::of("Lost events about the network").by_daemon(&daemon);
     let is_gateway = |series: &&String| series.contains(",target=\"gateway\"");
     daemon.wait_until("the interfaces, the gateway, and no neighbour that is no more", |metrics| {
         let gateways: Vec<&String> = metrics.keys().filter(is_gateway).collect();
@@ -180,7 +180,7 @@ fn lost_events_about_connections_are_made_up_for_by_reading_all() {
             injector.remove((0..1000).map(|n| Flow::nth(n, 20)));
         });
     });
-    Told::of("Lost events about connections").by_daemon(&daemon);
+    Documented::of("Lost events about connections").by_daemon(&daemon);
     daemon.wait_for("gatemeter_clients_flow_overruns_total", 1.0);
     // The network has some of its own, as those of neighbours that were not reached.
     let are = |wanted: f64| {
@@ -215,7 +215,7 @@ fn lost_events_about_the_ruleset_are_no_reason_to_lose_rules() {
         nft.args(["-f", "-"]);
         process::must(nft, &lines).unwrap();
     });
-    Told::of("Lost events about the ruleset").by_daemon(&daemon);
+    Documented::of("Lost events about the ruleset").by_daemon(&daemon);
     let listed = || lab.router.must(&["nft", "list", "ruleset"]).contains(&format!("tx_{}", host.v4)).then_some(());
     assert!(process::poll(PATIENCE, listed).is_some(), "the rule is not made again");
     bytes += send_udp(host.on_v4(), lab.internet.on_v4(), 10, 100).l3;
@@ -316,7 +316,7 @@ fn is_netlink(thread: u32, descriptor: u64) -> bool {
 
 #[test]
 fn a_kernel_without_memory_for_its_answers_is_told_and_asked_again() {
-    let told = Told::of("No memory for answers of the kernel");
+    let told = Documented::of("No memory for answers of the kernel");
     let lab = Lab::builder().hosts(1).nat().build();
     let poor = Arc::new(AtomicBool::new(false));
     let refuse = poor.clone();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Daemon, PATIENCE, Setup, Told};
+use crate::harness::{Daemon, Documented, PATIENCE, Setup};
 use crate::lab::freebox::{Fault, Model};
 use crate::lab::{Lab, process};
 use crate::support::{Home, credentials, printed, write_credentials};
@@ -185,7 +185,7 @@ fn a_reboot_is_outlived() {
     let daemon = home.setup("sys").flags(&["-e"]).start();
     daemon.wait_for(UP, 1.0);
     home.freebox.power(false);
-    let told = Told::of("A Freebox that reboots");
+    let told = Documented::of("A Freebox that reboots");
     told.by_metrics(&daemon);
     let check = daemon.setup().run(&["check"]);
     assert_eq!(check.status.code(), Some(1), "{check:?}");

@@ -13,7 +13,7 @@ use crate::lab::process::{self, Output};
 const ANYTHING: char = '…';
 
 /// What a section says.
-pub struct Told {
+pub struct Documented {
     heading: String,
     check: Said,
     log: Said,
@@ -27,12 +27,12 @@ struct Said {
     held: Cell<bool>,
 }
 
-impl Told {
+impl Documented {
     /// What the section under this heading says.
     pub fn of(heading: &str) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/faults.md");
         let text = fs::read_to_string(path).unwrap();
-        let mut told = Told {
+        let mut section = Documented {
             heading: heading.to_owned(),
             check: Said::default(),
             log: Said::default(),
@@ -43,14 +43,14 @@ impl Told {
         for line in lines.take_while(|line| !line.starts_with('#')) {
             let Some((kind, said)) = line.strip_prefix("    ").and_then(|line| line.split_once(' ')) else { continue };
             let of_kind = match kind {
-                "check" => &mut told.check,
-                "log" => &mut told.log,
-                "metric" => &mut told.metrics,
+                "check" => &mut section.check,
+                "log" => &mut section.log,
+                "metric" => &mut section.metrics,
                 _ => panic!("docs/faults.md, {heading}: {kind} is none of check, log and metric"),
             };
             of_kind.lines.push(said.trim().to_owned());
         }
-        told
+        section
     }
 
     /// `check` prints each of its lines.
@@ -104,7 +104,7 @@ impl Said {
     }
 }
 
-impl Drop for Told {
+impl Drop for Documented {
     fn drop(&mut self) {
         if std::thread::panicking() {
             return;

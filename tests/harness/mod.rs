@@ -15,10 +15,10 @@
 )]
 
 pub mod confine;
+pub mod documented;
 pub mod exposition;
 pub mod http;
 pub mod supervise;
-pub mod told;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -35,9 +35,9 @@ use crate::lab::process::{self, Background, Output};
 use crate::lab::{Lab, Node};
 
 pub use confine::Confine;
+pub use documented::Documented;
 pub use exposition::Samples;
 pub use supervise::Supervisor;
-pub use told::Told;
 
 /// How long to wait for what must happen; long, because only a broken program gets there.
 pub const PATIENCE: Duration = process::LIMIT;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::common::{UP, bytes, device_up, lab, on, rate, rejected, setup};
-use crate::harness::{Daemon, Told};
+use crate::harness::{Daemon, Documented};
 use crate::lab::Lab;
 use crate::lab::powerline::{Chip, Model, Network, Segment, adapter_mac};
 use crate::lab::traffic::StopOnDrop;
@@ -75,7 +75,7 @@ fn a_flood_of_answers_costs_a_bounded_amount_of_work_and_is_counted() {
             let metrics = daemon.metrics();
             let devices = metrics.keys().filter(|series| series.starts_with("homeplug_device_up{")).count();
             assert!(devices <= 64, "{devices}");
-            Told::of("Hostile powerline frames").by_metrics(&daemon);
+            Documented::of("Hostile powerline frames").by_metrics(&daemon);
             assert_eq!(daemon.get("/healthz").unwrap().status, 200);
         },
     );

@@ -3,7 +3,7 @@
 use etherparse::PacketBuilder;
 
 use super::figures::{Figures, Who, asked, decided, halt, on_record, section, setup};
-use crate::harness::{Daemon, PATIENCE, Told};
+use crate::harness::{Daemon, Documented, PATIENCE};
 use crate::lab::process::poll;
 use crate::lab::responder::{Responder, Rule};
 use crate::lab::{Lab, Node};
@@ -80,7 +80,7 @@ fn figures_stay_right_and_what_is_forged_is_counted() {
     let foreign = ignored(&daemon, "foreign") as usize;
     assert!(foreign > sent as usize, "{foreign} of {sent}");
     assert!(foreign + overflows <= sent as usize + 60_000 + lost, "{foreign} and {overflows}");
-    Told::of("Forged echo replies").by_metrics(&daemon);
+    Documented::of("Forged echo replies").by_metrics(&daemon);
     assert_eq!((ignored(&daemon, "malformed"), daemon.metrics()[super::figures::UP]), (0.0, 1.0));
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::figures::{UP, expect, let_it_flow, mark, setup, while_talking};
-use crate::harness::Told;
+use crate::harness::Documented;
 use crate::kernel::{self, Objects};
 use crate::lab::{Lab, process};
 
@@ -77,7 +77,7 @@ fn what_a_version_of_another_layout_left_is_replaced_and_nothing_counts_twice() 
     let daemon = setup.start();
     assert!(!root.join("v0").exists());
     objects.wait_until_gone();
-    Told::of("An upgrade from another layout").by_daemon(&daemon);
+    Documented::of("An upgrade from another layout").by_daemon(&daemon);
     let (sent, _) = while_talking(&lab, || let_it_flow(&lab));
     expect(&daemon, sent);
 }
