@@ -48,7 +48,8 @@ pub enum Keep {
 /// # Errors
 /// Why not.
 pub fn try_dir(dir: &Path) -> io::Result<()> {
-    let probe = dir.join(format!(".gatemeter-check-{}", std::process::id()));
+    // Anybody may put something under a name that can be foreseen.
+    let probe = dir.join(format!(".gatemeter-check-{:016x}", random()));
     let mut file = OpenOptions::new().write(true).create_new(true).open(&probe)?;
     // A full file system takes empty files.
     let written = file.write_all(&[b'\n'; 4096]);
@@ -367,6 +368,15 @@ mod tests {
 
     fn page(dir: &Scratch, name: &str) -> Result<WholeFile> {
         WholeFile::new(dir.join(name), "the page", Keep::WhilePowered)
+    }
+
+    #[test]
+    fn a_directory_is_tried_under_a_name_that_nobody_foresees() {
+        let dir = Scratch::new();
+        let theirs = format!(".gatemeter-check-{}", std::process::id());
+        fs::write(dir.join(&theirs), "theirs").unwrap();
+        try_dir(&dir.0).unwrap();
+        assert_eq!(dir.names(), [theirs]);
     }
 
     #[test]
