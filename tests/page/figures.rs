@@ -85,8 +85,10 @@ fn agree(tab: &Tab<'_>, daemon: &Daemon<'_>, hosts: &[&str]) -> (Figures, Figure
         // Today's bytes are those of the same collection.
         let all = ["download", "upload"].map(|way| sum(&before, &format!("node_nat_traffic_{way}"), ("", ""), ""));
         let is_still = is_still && seen.as_f64() == Some(all[0] + all[1]);
+        // At the first look nothing is today's yet.
+        let is_begun = hosts.iter().all(|name| today.contains_key(&format!("today {name}")));
         let is_busy = shown.values().take(hosts.len()).all(|values| values.iter().all(|value| *value > 0.0));
-        let agreed = (is_still && is_busy && alike(&shown, &wanted)).then(|| (today, traffic(&after)));
+        let agreed = (is_still && is_begun && is_busy && alike(&shown, &wanted)).then(|| (today, traffic(&after)));
         last = Some((shown, wanted));
         agreed
     });
