@@ -80,6 +80,15 @@ impl Fault {
         }
     }
 
+    /// Whether the box has understood and has an opinion, which it will have the next time, too.
+    pub fn is_answer(&self) -> bool {
+        match self {
+            Fault::Transport(_) | Fault::Malformed(_) => false,
+            Fault::Refused(refusal) => refusal.status < 500,
+            Fault::Login(_) => true,
+        }
+    }
+
     /// As an error about something that was tried.
     pub fn into_error(self, tried: &str) -> Error {
         match self {
@@ -160,6 +169,8 @@ pub struct Client {
     /// The connection that is kept, and where to.
     stream: Option<(Target, Stream)>,
     session: Option<Secret>,
+    /// When the last session began.
+    begun: Instant,
     /// No login before then, and why.
     pause: Option<(Instant, Refusal)>,
     deadline: Instant,
@@ -188,6 +199,7 @@ impl Client {
             place: None,
             stream: None,
             session: None,
+            begun: Instant::now(),
             pause: None,
             deadline: Instant::now(),
             renewed: false,
@@ -214,6 +226,18 @@ impl Client {
     /// Where the API is, if it was found.
     pub fn place(&self) -> Option<&Place> {
         self.place.as_ref()
+    }
+
+    /// Whether there is a session, as far as is known.
+    pub fn has_session(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// Logs in with these from now on. That others were refused says nothing about them.
+    pub fn take_credentials(&mut self, credentials: Credentials) {
+        if self.credentials.as_ref() != Some(&credentials) {
+            (self.credentials, self.pause) = (Some(credentials), None);
+        }
     }
 
     /// Finds the API and logs in, as far as that is not done.
@@ -370,7 +394,7 @@ impl Client {
         let Some(token) = token else {
             return Err(Fault::Login(Error::failed(tried, "the box gives no session token")));
         };
-        self.session = Some(Secret::new(token));
+        (self.session, self.begun) = (Some(Secret::new(token)), Instant::now());
         self.logins += 1;
         let rights = result.and_then(|result| result.at("permissions")).into_iter().flat_map(|rights| rights.members());
         self.rights.clear();
@@ -390,13 +414,34 @@ impl Client {
         self.rights.iter().any(|(name, granted)| name == right && !granted)
     }
 
+    /// Opens another session in the place of one that is older than this, which goes on if that fails.
+    pub async fn renew(&mut self, age: Duration) {
+        if self.begun.elapsed() < age {
+            return;
+        }
+        let old = self.session.take();
+        match self.login().await {
+            Ok(()) => {
+                let new = std::mem::replace(&mut self.session, old);
+                self.end_session().await;
+                self.session = new;
+            }
+            Err(_) => self.session = old,
+        }
+    }
+
     /// Ends the session, so that the box need not keep it.
     pub async fn logout(&mut self) {
+        self.end_session().await;
+        self.stream = None;
+    }
+
+    async fn end_session(&mut self) {
         if self.session.is_some() && self.place.is_some() {
             // Whether or not the box hears of it, it is over.
             let _ = self.call("POST", "login/logout/", Some("")).await;
         }
-        (self.session, self.stream) = (None, None);
+        self.session = None;
     }
 
     /// Sends a request and reads the JSON in its answer, whatever its status.
