@@ -84,6 +84,46 @@ fn what_the_owner_or_the_box_refuses_is_told_and_leaves_no_file() {
 }
 
 #[test]
+fn an_answer_that_is_lost_while_the_owner_is_on_the_way_costs_no_second_way() {
+    let home = Home::new(Model::Dsl);
+    let asked = "login/authorize/7";
+    for fault in [Fault::Silent, Fault::Reset(0), Fault::Body(502, "<html>".into()), Fault::Body(200, "{".into())] {
+        home.freebox.fault_times(asked, fault, 1);
+    }
+    home.freebox.owner(2, "granted");
+    let setup = home.unregistered("").flags(&["-o", "freebox.timeout=1"]);
+    let output = setup.run(&["freebox", "register"]);
+    assert!(printed(&output).ends_with(&format!("granted\nthe token is in {}\n", credentials(&setup).display())));
+    assert_eq!(home.freebox.count("login/authorize"), 1);
+    // A box that is gone is not waited for without end.
+    fs::remove_file(credentials(&setup)).unwrap();
+    home.freebox.owner(9, "granted");
+    home.freebox.fault(asked, Fault::Reset(0));
+    let output = setup.run(&["freebox", "register"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(output.stderr.contains("cannot read /api/v5/login/authorize/7"), "{output:?}");
+}
+
+#[test]
+fn a_token_that_could_not_be_kept_is_not_asked_for() {
+    let home = Home::new(Model::Dsl);
+    let setup = home.unregistered("");
+    let dir = setup.dir().join("dir.json");
+    fs::create_dir(&dir).unwrap();
+    for (path, told) in [
+        ("/proc/no/freebox.json", "cannot make the directory /proc/no"),
+        ("/sys/freebox.json", "cannot write the credentials /sys/freebox.json"),
+        (dir.to_str().unwrap(), "it is not a regular file"),
+    ] {
+        let output =
+            home.unregistered("").flags(&["-o", &format!("freebox.credentials={path}")]).run(&["freebox", "register"]);
+        assert_eq!((output.status.code(), output.stdout.as_str()), (Some(1), ""), "{output:?}");
+        assert!(output.stderr.contains(told), "{output:?}");
+    }
+    assert_eq!(home.freebox.count("login/authorize"), 0);
+}
+
+#[test]
 fn the_status_of_a_token_that_does_not_work_says_why() {
     let home = Home::new(Model::Fibre);
     let output = home.unregistered("").run(&["freebox", "status"]);
