@@ -1,8 +1,9 @@
 //! `gatemeter freebox register` and `status`, and the file between them.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 
+use crate::harness::Confine;
 use crate::lab::freebox::{Fault, Model};
 use crate::support::{Home, credentials, printed, write_credentials};
 
@@ -167,6 +168,16 @@ fn a_file_that_others_can_read_is_refused_with_the_remedy() {
         assert_eq!(output.stderr, format!("ERROR [freebox] {line}\n"));
         assert!(setup.run(&["check"]).stdout.contains(&line));
     }
+    // Another user's is told with what to do, too: without capabilities root is a user like any other.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    chown(&path, Some(65_534), None).unwrap();
+    let output = setup.confined(Confine::default().capabilities(&[])).run(&["once"]);
+    let line = format!(
+        "cannot use the credentials in {}: Permission denied (os error 13); run as the user it belongs to, or give it to ours \
+         with chown",
+        path.display()
+    );
+    assert!(output.stderr.contains(&line), "{output:?}");
     assert_eq!(home.freebox.requests().iter().filter(|request| request.contains("login")).count(), 0);
 }
 

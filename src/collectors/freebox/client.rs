@@ -131,6 +131,7 @@ impl Refusal {
                 ("the box allows no applications", "allow them in the box's settings, under access management")
             }
             "invalid_request" => ("this box has no such thing", ""),
+            "nodev" => ("the box has none, as in bridge mode", "take it out of freebox.status if that is to stay so"),
             code => {
                 let status = self.status;
                 return Error::failed(tried, format!("the box refuses ({code}, HTTP {status})"));
@@ -152,6 +153,8 @@ pub struct Place {
     path: String,
     /// The version of the API that is spoken.
     pub version: u32,
+    /// The newest that the box has.
+    newest: u32,
     /// The whole URL, without a slash at its end.
     pub url: String,
     /// The model, as `fbxgw-r2/full`; empty if it is not told.
@@ -266,6 +269,11 @@ impl Client {
             let error = Error::failed(tried, "what answers there does not tell a version of the API");
             return Err(Fault::Malformed(error.remedy("is freebox.endpoint the box's address?")));
         };
+        if place.version > place.newest {
+            let tried = format!("speak version {} of the API with {}", place.version, self.settings.endpoint.host);
+            let error = Error::failed(tried, format!("the box knows those up to {}", place.newest));
+            return Err(Fault::Login(error.remedy("set freebox.api_version to one of them, or leave it empty")));
+        }
         log::debug!(target: super::NAME, "the API is at {}, model {}", place.url, place.model);
         self.place = Some(place.clone());
         Ok(place)
@@ -314,6 +322,7 @@ impl Client {
             target,
             path,
             version,
+            newest,
             model: text("box_model").into_owned(),
             model_name: text("box_model_name").into_owned(),
         })

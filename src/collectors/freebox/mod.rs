@@ -75,8 +75,7 @@ struct Freebox {
 
 impl Freebox {
     fn new(settings: Settings) -> Self {
-        let groups = settings.groups.iter().filter_map(|index| groups::ALL.get(*index));
-        let sections: Vec<_> = groups.map(|group| Section::new(group, settings.interval)).collect();
+        let sections: Vec<_> = settings.groups().map(|group| Section::new(group, settings.interval)).collect();
         let mut context = Context::default();
         if settings.patch_rate_up && sections.iter().any(|section| section.group.name == "switch") {
             context.upload = Upload::Switch(None);

@@ -6,7 +6,6 @@ use async_io::Timer;
 
 use super::client::{Client, Fault};
 use super::credentials::{self, APP_ID, Credentials};
-use super::groups;
 use super::json::Node;
 use super::secret::Secret;
 use super::settings::Settings;
@@ -130,7 +129,7 @@ async fn tell_missing_rights(
     tried: &str,
     tell: &mut dyn FnMut(&str) -> Result<()>,
 ) -> Result<()> {
-    let wanted: Vec<_> = settings.groups.iter().filter_map(|index| groups::ALL.get(*index)?.right).collect();
+    let wanted: Vec<_> = settings.groups().filter_map(|group| group.right).collect();
     let mut client = Client::new(settings, Some(credentials))?;
     client.begin(Instant::now() + ROUND);
     client.open().await.map_err(|fault| fault.into_error(tried))?;
