@@ -135,6 +135,17 @@ impl WholeFile {
         Ok(identity)
     }
 
+    /// Sees whether the file could be replaced, and leaves it as it is.
+    ///
+    /// # Errors
+    /// As [`WholeFile::replace`].
+    pub fn try_to_replace(&self) -> Result<()> {
+        self.check_target()?;
+        let (mut file, _temporary) = self.create_temporary()?;
+        // A full file system takes empty files.
+        file.write_all(&[b'\n'; 4096]).map_err(|source| self.explain(source))
+    }
+
     /// A rename would replace a pipe or a device, too, and nobody wants that.
     fn check_target(&self) -> Result<()> {
         let Ok(found) = fs::symlink_metadata(&self.path) else { return Ok(()) };

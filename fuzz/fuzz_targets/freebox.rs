@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use gatemeter::collectors::freebox::groups::{self, Context, Replies};
+use gatemeter::collectors::freebox::groups::{self, Context, Replies, Upload};
 use gatemeter::collectors::freebox::http::Reader;
 use gatemeter::collectors::freebox::json::Doc;
 use gatemeter::collectors::freebox::table::{write_families, write_points};
@@ -29,7 +29,7 @@ fuzz_target!(|bytes: &[u8]| {
     // The rest is several texts, with a zero byte between.
     let texts = bytes[1..].split(|byte| *byte == 0).take(8);
     let replies = Replies(texts.map(|text| Doc::parse(text.to_vec()).ok()).collect());
-    let context = Context { version: 8, box_model: "fbxgw".into(), upload: None, now: 1 };
+    let context = Context { version: 8, box_model: "fbxgw".into(), upload: Upload::Own, now: 1 };
     let mut records = Vec::new();
     (group.records)(&replies, &context, &mut records);
     for path in (group.more)(&replies) {

@@ -13,7 +13,7 @@ use std::time::Instant;
 use crate::cli::{Args, Command, Once};
 use crate::collectors::{ALL, Collector, Finding, Row, SECTIONS, Verdict};
 use crate::config::Config;
-use crate::config::daemon::Settings;
+use crate::config::daemon::{LogFormat, Settings};
 use crate::config::schema::{LEFT_OUT, without};
 use crate::daemon::pages::{Pages, Reader, file_names};
 use crate::daemon::{Plan, textfiles};
@@ -27,6 +27,15 @@ use crate::outputs::lines::Lines;
 use crate::outputs::prometheus::Dialect;
 use crate::supervisor::{self, SHORTEST_DEADLINE, Shared, Status, guard};
 use crate::sys::alarm;
+
+/// Logs to stderr, as stdout has what a command prints. What is no warning is told to who asks for it on the command line: the
+/// level in the file is the daemon's.
+fn log_for(args: &Args, settings: &Settings) {
+    let asked = args.log_level.is_some() || args.option.iter().any(|option| option.starts_with("main.log_level="));
+    let level = if asked { settings.log_level } else { settings.log_level.min(log::LevelFilter::Warn) };
+    let format = if settings.log_format == LogFormat::Procd { LogFormat::Text } else { settings.log_format };
+    logger::install(format, level);
+}
 
 /// One collection to stdout. What could be collected is printed even if something else failed, which is logged and
 /// makes this false.
@@ -43,7 +52,7 @@ pub fn once(args: &Args, once: &Once) -> Result<bool> {
     };
     let named: Vec<&str> = once.collectors.iter().map(String::as_str).collect();
     let Plan { config, settings, rows } = Plan::load(args, (!named.is_empty()).then_some((&named, "once")))?;
-    logger::install(settings.log_format, settings.log_level.min(log::LevelFilter::Warn));
+    log_for(args, &settings);
     for warning in &config.warnings {
         log::warn!(target: DAEMON, "{warning}");
     }
@@ -214,7 +223,7 @@ pub fn clean(args: &Args) -> Result<()> {
 pub fn homeplug(args: &Args) -> Result<()> {
     let config = Config::load(args, SECTIONS)?;
     // What the file has wrong about other things is told as it is by every command.
-    Settings::read(&config)?;
+    log_for(args, &Settings::read(&config)?);
     print(&crate::collectors::homeplug::show(&config)?)
 }
 
@@ -226,7 +235,7 @@ pub fn freebox(args: &Args, command: &crate::cli::FreeboxCommand) -> Result<bool
 
     let config = Config::load(args, SECTIONS)?;
     let settings = Settings::read(&config)?;
-    logger::install(settings.log_format, settings.log_level.min(log::LevelFilter::Warn));
+    log_for(args, &settings);
     match command {
         FreeboxCommand::Register(_) => register::register(&config, &mut print).map(|()| true),
         FreeboxCommand::Status(_) => register::status(&config, &mut print),

@@ -25,7 +25,6 @@ use crate::collectors::probe::target::{Clock, Heard};
 use crate::config::Config;
 use crate::config::daemon;
 use crate::error::{Error, Result};
-use crate::logger;
 use crate::names::find;
 use crate::names::lookup::{Families, Lookup, Sources};
 use crate::sys::{alarm, caps, signals};
@@ -52,7 +51,7 @@ struct Line {
 pub fn ping(args: &Args, ping: &Ping) -> Result<bool> {
     let config = Config::load(args, SECTIONS)?;
     let main = daemon::Settings::read(&config)?;
-    logger::install(main.log_format, main.log_level.min(log::LevelFilter::Warn));
+    super::log_for(args, &main);
     let mut settings = Settings::read(&config)?;
     let port = ping.tcp.as_deref().map(port).transpose().map_err(|problem| Error::invalid("--tcp", problem))?;
     let count =

@@ -180,6 +180,20 @@ fn a_missing_right_is_named_with_what_to_do_and_not_asked_for() {
 }
 
 #[test]
+fn a_box_in_bridge_mode_tells_its_line_and_why_the_rest_is_missing() {
+    let home = Home::new(Model::Fibre);
+    for path in ["lan/browser/interfaces", "dhcp/config", "dhcp/dynamic_lease", "switch/status"] {
+        home.freebox.fault(path, Fault::Edge("lan_browser_pub.nodev"));
+    }
+    let output = home.setup("lan dhcp switch").run(&["once"]);
+    assert!(printed(&output).contains("freebox_connection_up 1\n"));
+    for section in ["lan", "dhcp", "switch"] {
+        let told = format!("cannot read {section}: the box has none, as in bridge mode; take it out of freebox.status");
+        assert!(output.stderr.contains(&told), "{}", output.stderr);
+    }
+}
+
+#[test]
 fn a_reboot_is_outlived() {
     let home = Home::new(Model::Fibre);
     let daemon = home.setup("sys").flags(&["-e"]).start();
@@ -288,6 +302,10 @@ fn check_tells_what_works_and_what_does_not() {
     let output = home.unregistered("").run(&["check"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.contains("gatemeter freebox register asks the box for them"), "{}", output.stdout);
+    let output = home.setup("sys").flags(&["-o", "freebox.patch_rate_up=1"]).run(&["check"]);
+    assert!(printed(&output).contains("note    freebox.patch_rate_up changes nothing"), "{}", output.stdout);
+    let output = home.setup("switch").flags(&["-o", "freebox.patch_rate_up=1"]).run(&["check"]);
+    assert!(!printed(&output).contains("patch_rate_up"), "{}", output.stdout);
     home.freebox.fault("login/session", Fault::Edge("403_ratelimited"));
     let output = home.setup("").run(&["check"]);
     assert_eq!(output.status.code(), Some(1));

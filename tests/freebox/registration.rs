@@ -1,8 +1,9 @@
 //! `gatemeter freebox register` and `status`, and the file between them.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 
+use crate::harness::Confine;
 use crate::lab::freebox::{Fault, Model};
 use crate::support::{Home, credentials, printed, write_credentials};
 
@@ -84,6 +85,46 @@ fn what_the_owner_or_the_box_refuses_is_told_and_leaves_no_file() {
 }
 
 #[test]
+fn an_answer_that_is_lost_while_the_owner_is_on_the_way_costs_no_second_way() {
+    let home = Home::new(Model::Dsl);
+    let asked = "login/authorize/7";
+    for fault in [Fault::Silent, Fault::Reset(0), Fault::Body(502, "<html>".into()), Fault::Body(200, "{".into())] {
+        home.freebox.fault_times(asked, fault, 1);
+    }
+    home.freebox.owner(2, "granted");
+    let setup = home.unregistered("").flags(&["-o", "freebox.timeout=1"]);
+    let output = setup.run(&["freebox", "register"]);
+    assert!(printed(&output).ends_with(&format!("granted\nthe token is in {}\n", credentials(&setup).display())));
+    assert_eq!(home.freebox.count("login/authorize"), 1);
+    // A box that is gone is not waited for without end.
+    fs::remove_file(credentials(&setup)).unwrap();
+    home.freebox.owner(9, "granted");
+    home.freebox.fault(asked, Fault::Reset(0));
+    let output = setup.run(&["freebox", "register"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(output.stderr.contains("cannot read /api/v5/login/authorize/7"), "{output:?}");
+}
+
+#[test]
+fn a_token_that_could_not_be_kept_is_not_asked_for() {
+    let home = Home::new(Model::Dsl);
+    let setup = home.unregistered("");
+    let dir = setup.dir().join("dir.json");
+    fs::create_dir(&dir).unwrap();
+    for (path, told) in [
+        ("/proc/no/freebox.json", "cannot make the directory /proc/no"),
+        ("/sys/freebox.json", "cannot write the credentials /sys/freebox.json"),
+        (dir.to_str().unwrap(), "it is not a regular file"),
+    ] {
+        let output =
+            home.unregistered("").flags(&["-o", &format!("freebox.credentials={path}")]).run(&["freebox", "register"]);
+        assert_eq!((output.status.code(), output.stdout.as_str()), (Some(1), ""), "{output:?}");
+        assert!(output.stderr.contains(told), "{output:?}");
+    }
+    assert_eq!(home.freebox.count("login/authorize"), 0);
+}
+
+#[test]
 fn the_status_of_a_token_that_does_not_work_says_why() {
     let home = Home::new(Model::Fibre);
     let output = home.unregistered("").run(&["freebox", "status"]);
@@ -127,6 +168,16 @@ fn a_file_that_others_can_read_is_refused_with_the_remedy() {
         assert_eq!(output.stderr, format!("ERROR [freebox] {line}\n"));
         assert!(setup.run(&["check"]).stdout.contains(&line));
     }
+    // Another user's is told with what to do, too: without capabilities root is a user like any other.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    chown(&path, Some(65_534), None).unwrap();
+    let output = setup.confined(Confine::default().capabilities(&[])).run(&["once"]);
+    let line = format!(
+        "cannot use the credentials in {}: Permission denied (os error 13); run as the user it belongs to, or give it to ours \
+         with chown",
+        path.display()
+    );
+    assert!(output.stderr.contains(&line), "{output:?}");
     assert_eq!(home.freebox.requests().iter().filter(|request| request.contains("login")).count(), 0);
 }
 

@@ -64,6 +64,14 @@ fn commands_show_four_characters_of_the_token_at_most() {
         holds_none(&text, &secrets, "what a command prints");
         assert!(!text.contains(&secrets[0][..5]), "{text}");
     }
+    // What is asked is told on the way, beside what is printed.
+    let output = setup.run(&["once", "freebox", "-f", "influxdb"]);
+    assert!(output.stderr.contains("GET /api/v5/connection/: 200, "), "{output:?}");
+    assert!(printed(&output).lines().all(|line| line.starts_with("freebox") || line.starts_with("gatemeter_")));
+    // A daemon's log is not a command's: who wants more of one says so to it.
+    setup.write_uci("gatemeter", "config gatemeter 'main'\n\toption log_level 'trace'\n");
+    let quiet = home.setup("").run(&["once"]);
+    assert_eq!((quiet.status.code(), quiet.stderr.as_str()), (Some(0), ""));
     home.freebox.revoke();
     let output = setup.run(&["once"]);
     holds_none(&output.stderr, &secrets, "an error");

@@ -1,6 +1,9 @@
 //! One session for the daemon's life: kept, renewed, ended; and each group at its own pace.
 
-use crate::harness::PATIENCE;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use crate::harness::{PATIENCE, Supervisor};
 use crate::lab::freebox::{Digest, Fault, Model};
 use crate::lab::process;
 use crate::support::{Home, printed};
@@ -128,7 +131,9 @@ fn an_older_version_of_the_api_is_spoken_when_asked_for() {
     assert_eq!((home.freebox.count("call/log"), home.freebox.count("call/account")), (1, 0));
     let output = home.setup("").flags(&["-o", "freebox.api_version=17"]).run(&["once"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(output.stderr.contains("this box has no such thing"), "{}", output.stderr);
+    let line = "cannot speak version 17 of the API with 198.51.100.10: the box knows those up to 16; \
+                set freebox.api_version to one of them, or leave it empty";
+    assert_eq!(output.stderr, format!("ERROR [freebox] {line}\n"));
 }
 
 #[test]
@@ -144,4 +149,58 @@ fn the_upload_comes_from_the_switch_if_so_asked() {
     home.freebox.fault("connection", Fault::Edge("connection.down"));
     let output = setup.run(&["once"]);
     assert!(printed(&output).contains("freebox_connection_rate_bytes_per_second{direction=\"up\"} 0\n"));
+}
+
+#[test]
+fn an_upload_that_the_switch_does_not_tell_is_left_out_and_not_what_it_was() {
+    let home = Home::new(Model::Fibre);
+    let daemon = home.setup("switch").flags(&["-e", "-o", "freebox.patch_rate_up=1"]).start();
+    let rate = "freebox_connection_rate_bytes_per_second{direction=\"up\"}";
+    let bytes = "freebox_connection_bytes_total{direction=\"up\",media=\"ftth\"}";
+    daemon.wait_for(rate, 43_091.0);
+    home.freebox.fault("switch/status", Fault::Body(500, "oops".into()));
+    daemon.wait_for("freebox_up{section=\"switch\"}", 0.0);
+    let metrics = daemon.metrics();
+    assert!(!metrics.contains_key(rate) && !metrics.contains_key(bytes), "{metrics:#?}");
+    assert_eq!(metrics["freebox_connection_rate_bytes_per_second{direction=\"down\"}"], 2_417_003.0);
+    home.freebox.heal();
+    daemon.wait_for(rate, 43_091.0);
+    daemon.wait_for(bytes, 16_113_055_267.0);
+}
+
+#[test]
+fn a_right_that_is_given_while_the_daemon_runs_is_noticed() {
+    let home = Home::new(Model::Fibre);
+    home.freebox.right("calls", false);
+    home.freebox.right("vm", false);
+    let passed = Arc::new(AtomicI64::new(0));
+    let setup = home.setup("call vm").flags(&["-e"]).supervised(Supervisor::running_clock(&passed));
+    let daemon = setup.start();
+    daemon.wait_for("freebox_permission{right=\"calls\"}", 0.0);
+    daemon.wait_for("freebox_up{section=\"vm\"}", 0.0);
+    assert_eq!(home.freebox.count("login/session"), 1);
+    home.freebox.right("calls", true);
+    passed.store(400, Ordering::SeqCst);
+    daemon.wait_for("freebox_permission{right=\"calls\"}", 1.0);
+    daemon.wait_for("freebox_up{section=\"call\"}", 1.0);
+    // The session of before is not left behind, and who lacks a right is not asked for what takes it.
+    process::poll(PATIENCE, || (home.freebox.sessions().len() == 1).then_some(())).unwrap();
+    assert_eq!(home.freebox.count("vm/info"), 0);
+    daemon.wait_for(UP, 1.0);
+}
+
+#[test]
+fn a_token_that_is_given_while_the_daemon_runs_is_used_at_once() {
+    let home = Home::new(Model::Dsl);
+    let setup = home.setup("").flags(&["-e"]);
+    let daemon = setup.start();
+    daemon.wait_for(UP, 1.0);
+    home.freebox.revoke();
+    daemon.wait_for(UP, 0.0);
+    let path = crate::support::credentials(&setup);
+    std::fs::remove_file(&path).unwrap();
+    process::poll(PATIENCE, || daemon.stderr().contains("gatemeter freebox register").then_some(())).unwrap();
+    printed(&setup.run(&["freebox", "register"]));
+    daemon.wait_for(UP, 1.0);
+    assert_eq!(home.freebox.sessions().len(), 1);
 }

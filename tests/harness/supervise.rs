@@ -1,5 +1,5 @@
-//! Answers system calls of a program in the kernel's place (seccomp_unotify(2)): a wall clock that is set, a kernel that
-//! has no memory to answer with. The program is the real one, and all else that it asks for is the kernel's answer.
+//! Answers system calls of a program in the kernel's place (seccomp_unotify(2)): a clock that is set, a kernel that has
+//! no memory to answer with. The program is the real one, and all else that it asks for is the kernel's answer.
 
 use std::fmt;
 use std::fs::File;
@@ -12,7 +12,6 @@ use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::lab::sys::checked;
 
@@ -70,20 +69,31 @@ impl Supervisor {
     /// Has the program see a wall clock that differs from this machine's by as many seconds as `step` says at the time.
     /// Only what the program asks for is another time: stamps that the kernel puts on packets are those of the real one.
     pub fn wall_clock(step: &Arc<AtomicI64>) -> Self {
+        Self::clock(libc::CLOCK_REALTIME, step)
+    }
+
+    /// Likewise the clock that only runs: `step` may only grow. What is long is then over at once; a sleep that has begun
+    /// still takes as long as it was meant to.
+    pub fn running_clock(step: &Arc<AtomicI64>) -> Self {
+        Self::clock(libc::CLOCK_MONOTONIC, step)
+    }
+
+    fn clock(id: libc::clockid_t, step: &Arc<AtomicI64>) -> Self {
         let step = step.clone();
         let answers = move |call: &Call| {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-            let seconds = now.as_secs() as i64 + step.load(Ordering::SeqCst);
+            let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+            // SAFETY: `now` is a live timespec, into which the kernel writes.
+            checked(unsafe { libc::clock_gettime(id, &raw mut now) }).unwrap();
+            let seconds = now.tv_sec + step.load(Ordering::SeqCst);
             let mut time = seconds.to_ne_bytes().to_vec();
-            time.extend(i64::from(now.subsec_nanos()).to_ne_bytes());
+            time.extend(now.tv_nsec.to_ne_bytes());
             let memory = File::options().write(true).open(format!("/proc/{}/mem", call.thread));
             match memory.and_then(|memory| memory.write_all_at(&time, call.args[1])) {
                 Ok(()) => Answer::Done,
                 Err(_) => Answer::Error(libc::EFAULT),
             }
         };
-        let clock = Some(libc::CLOCK_REALTIME as u32);
-        Supervisor { call: libc::SYS_clock_gettime, first: clock, answers: Arc::new(answers) }
+        Supervisor { call: libc::SYS_clock_gettime, first: Some(id as u32), answers: Arc::new(answers) }
     }
 
     /// Makes `command` start so that its calls come to us; [`Starting::begin`] must follow once it has been started, on the

@@ -36,6 +36,27 @@ fn the_network_is_a_table() {
 }
 
 #[test]
+fn every_frame_is_told_to_those_who_want_to_know() {
+    let lab = lab();
+    let mut model = Model::home();
+    model.adapter(2).times = 2;
+    let _segment = lab.powerline(model);
+    let output = setup(&lab).flags(&["--log-level", "trace"]).run(&["homeplug"]);
+    let told = format!("{}{}", output.stdout, output.stderr);
+    for words in [
+        // The destination comes first, whatever ours is.
+        "TRACE [homeplug] plc0: sent 00:b0:52:00:00:01:",
+        ":88:e1:01:38:a0:00:00:00:b0:52:00:",
+        "TRACE [homeplug] plc0: used ",
+        "TRACE [homeplug] plc0: duplicate ",
+    ] {
+        assert!(output.stderr.contains(words), "{words} in {told}");
+    }
+    let quiet = setup(&lab).run(&["homeplug"]);
+    assert!(quiet.status.success() && quiet.stderr.is_empty(), "{quiet:?}");
+}
+
+#[test]
 fn adapters_in_no_network_and_without_firmware_are_told_with_what_to_do() {
     let lab = lab();
     let mut model = Model::network(&[Chip::Qca7420, Chip::BootLoader]);

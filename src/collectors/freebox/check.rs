@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::client::Client;
 use super::settings::{SECTION, Settings};
-use super::{credentials, groups, register};
+use super::{credentials, register};
 use crate::collectors::Finding;
 use crate::config::Config;
 
@@ -32,8 +32,11 @@ pub fn check(config: &Config) -> Vec<Finding> {
             None
         }
     };
+    if settings.patch_rate_up && !settings.groups().any(|group| group.name == "switch") {
+        findings.push(Finding::note("freebox.patch_rate_up changes nothing without switch in freebox.status"));
+    }
     let is_registered = credentials.is_some();
-    let wanted: Vec<_> = settings.groups.iter().filter_map(|index| groups::ALL.get(*index)).collect();
+    let wanted: Vec<_> = settings.groups().collect();
     let tried = format!("use the API of {}", settings.endpoint.host);
     let mut client = match Client::new(settings, credentials) {
         Ok(client) => client,

@@ -80,6 +80,15 @@ impl Fault {
         }
     }
 
+    /// Whether the box has understood and has an opinion, which it will have the next time, too.
+    pub fn is_answer(&self) -> bool {
+        match self {
+            Fault::Transport(_) | Fault::Malformed(_) => false,
+            Fault::Refused(refusal) => refusal.status < 500,
+            Fault::Login(_) => true,
+        }
+    }
+
     /// As an error about something that was tried.
     pub fn into_error(self, tried: &str) -> Error {
         match self {
@@ -122,6 +131,7 @@ impl Refusal {
                 ("the box allows no applications", "allow them in the box's settings, under access management")
             }
             "invalid_request" => ("this box has no such thing", ""),
+            "nodev" => ("the box has none, as in bridge mode", "take it out of freebox.status if that is to stay so"),
             code => {
                 let status = self.status;
                 return Error::failed(tried, format!("the box refuses ({code}, HTTP {status})"));
@@ -143,6 +153,8 @@ pub struct Place {
     path: String,
     /// The version of the API that is spoken.
     pub version: u32,
+    /// The newest that the box has.
+    newest: u32,
     /// The whole URL, without a slash at its end.
     pub url: String,
     /// The model, as `fbxgw-r2/full`; empty if it is not told.
@@ -160,6 +172,8 @@ pub struct Client {
     /// The connection that is kept, and where to.
     stream: Option<(Target, Stream)>,
     session: Option<Secret>,
+    /// When the last session began.
+    begun: Instant,
     /// No login before then, and why.
     pause: Option<(Instant, Refusal)>,
     deadline: Instant,
@@ -188,6 +202,7 @@ impl Client {
             place: None,
             stream: None,
             session: None,
+            begun: Instant::now(),
             pause: None,
             deadline: Instant::now(),
             renewed: false,
@@ -216,6 +231,18 @@ impl Client {
         self.place.as_ref()
     }
 
+    /// Whether there is a session, as far as is known.
+    pub fn has_session(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// Logs in with these from now on. That others were refused says nothing about them.
+    pub fn take_credentials(&mut self, credentials: Credentials) {
+        if self.credentials.as_ref() != Some(&credentials) {
+            (self.credentials, self.pause) = (Some(credentials), None);
+        }
+    }
+
     /// Finds the API and logs in, as far as that is not done.
     pub async fn open(&mut self) -> Result<(), Fault> {
         self.find().await?;
@@ -242,6 +269,11 @@ impl Client {
             let error = Error::failed(tried, "what answers there does not tell a version of the API");
             return Err(Fault::Malformed(error.remedy("is freebox.endpoint the box's address?")));
         };
+        if place.version > place.newest {
+            let tried = format!("speak version {} of the API with {}", place.version, self.settings.endpoint.host);
+            let error = Error::failed(tried, format!("the box knows those up to {}", place.newest));
+            return Err(Fault::Login(error.remedy("set freebox.api_version to one of them, or leave it empty")));
+        }
         log::debug!(target: super::NAME, "the API is at {}, model {}", place.url, place.model);
         self.place = Some(place.clone());
         Ok(place)
@@ -290,6 +322,7 @@ impl Client {
             target,
             path,
             version,
+            newest,
             model: text("box_model").into_owned(),
             model_name: text("box_model_name").into_owned(),
         })
@@ -370,7 +403,7 @@ impl Client {
         let Some(token) = token else {
             return Err(Fault::Login(Error::failed(tried, "the box gives no session token")));
         };
-        self.session = Some(Secret::new(token));
+        (self.session, self.begun) = (Some(Secret::new(token)), Instant::now());
         self.logins += 1;
         let rights = result.and_then(|result| result.at("permissions")).into_iter().flat_map(|rights| rights.members());
         self.rights.clear();
@@ -390,13 +423,34 @@ impl Client {
         self.rights.iter().any(|(name, granted)| name == right && !granted)
     }
 
+    /// Opens another session in the place of one that is older than this, which goes on if that fails.
+    pub async fn renew(&mut self, age: Duration) {
+        if self.begun.elapsed() < age {
+            return;
+        }
+        let old = self.session.take();
+        match self.login().await {
+            Ok(()) => {
+                let new = std::mem::replace(&mut self.session, old);
+                self.end_session().await;
+                self.session = new;
+            }
+            Err(_) => self.session = old,
+        }
+    }
+
     /// Ends the session, so that the box need not keep it.
     pub async fn logout(&mut self) {
+        self.end_session().await;
+        self.stream = None;
+    }
+
+    async fn end_session(&mut self) {
         if self.session.is_some() && self.place.is_some() {
             // Whether or not the box hears of it, it is over.
             let _ = self.call("POST", "login/logout/", Some("")).await;
         }
-        (self.session, self.stream) = (None, None);
+        self.session = None;
     }
 
     /// Sends a request and reads the JSON in its answer, whatever its status.

@@ -4,6 +4,7 @@
 //! has to walk to the box again: its token goes with the name that program registered under.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
@@ -39,7 +40,12 @@ pub struct Credentials {
 /// It cannot be read, others can read it, or it does not hold credentials.
 pub fn read(path: &Path) -> Result<Option<Credentials>> {
     let tried = || format!("use the credentials in {}", path.display());
-    let Some((file, found)) = files::open(path).map_err(|source| Error::io(tried(), source))? else { return Ok(None) };
+    let opened = files::open(path).map_err(|source| {
+        let is_denied = source.kind() == io::ErrorKind::PermissionDenied;
+        let error = Error::io(tried(), source);
+        if is_denied { error.remedy("run as the user it belongs to, or give it to ours with chown") } else { error }
+    });
+    let Some((file, found)) = opened? else { return Ok(None) };
     // Whoever else owns it could read what is written to it next.
     if !files::is_ours(&found) && found.uid() != 0 {
         return Err(Error::failed(tried(), format!("it belongs to another user (number {})", found.uid()))
@@ -62,12 +68,24 @@ pub fn read(path: &Path) -> Result<Option<Credentials>> {
 /// # Errors
 /// It cannot be written.
 pub fn write(path: &Path, credentials: &Credentials) -> Result<()> {
+    place(path)?.replace(encode(credentials).as_bytes())?;
+    Ok(())
+}
+
+/// Makes the directory, and sees whether the file could be written.
+///
+/// # Errors
+/// It could not.
+pub fn try_to_write(path: &Path) -> Result<()> {
+    place(path)?.try_to_replace()
+}
+
+fn place(path: &Path) -> Result<WholeFile> {
     if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
         made.map_err(|source| Error::io(format!("make the directory {}", dir.display()), source))?;
     }
-    WholeFile::new(path, "the credentials", Keep::Lasting)?.private().replace(encode(credentials).as_bytes())?;
-    Ok(())
+    Ok(WholeFile::new(path, "the credentials", Keep::Lasting)?.private())
 }
 
 /// The text of the file.

@@ -14,6 +14,7 @@ pub mod json;
 mod metrics;
 pub mod register;
 pub mod secret;
+mod section;
 mod settings;
 mod socket;
 pub mod table;
@@ -29,21 +30,16 @@ use crate::metrics::Page;
 use crate::sorted::Sorted;
 use crate::sys::clock;
 use client::{Client, Fault};
-use groups::{Context, Group, Replies};
+use groups::{Context, Upload};
+use section::Section;
 use settings::{SECTION, Settings};
 
 /// Section, label and log target.
 const NAME: &str = "freebox";
 /// What a round may take where the supervisor gives it ten seconds: it ends by itself before it counts as hung.
 const SHORTEST_ROUND: Duration = Duration::from_millis(8500);
-/// How long what this box does not have, or does not let us see, is left alone.
-const ABSENT: Duration = Duration::from_secs(3600);
-/// Likewise what we lack a right for: somebody may be about to give it.
-const DENIED: Duration = Duration::from_secs(300);
 /// How long the place of the API holds.
 const PLACE: Duration = Duration::from_secs(3600);
-/// After so many paces without success a group's figures are dropped.
-const STALE_PACES: u32 = 3;
 /// How many groups may get no answer before a round is given up.
 const MAX_UNANSWERED: usize = 2;
 /// A group that began so much later than the round did not have all of it.
@@ -77,47 +73,27 @@ struct Freebox {
     found: Option<Instant>,
 }
 
-/// A group and what is known of it.
-struct Section {
-    group: &'static Group,
-    page: Page,
-    /// When it was last tried.
-    tried: Option<Instant>,
-    /// When its figures were read.
-    read: Option<Instant>,
-    /// How long it is left alone after that.
-    pause: Duration,
-    /// Why it cannot be read, as it was told.
-    trouble: Option<String>,
-    took: Duration,
-}
-
 impl Freebox {
     fn new(settings: Settings) -> Self {
-        let section = |index: &usize| {
-            let group = groups::ALL.get(*index)?;
-            let pause = settings.interval.max(Duration::from_secs(group.pace.into()));
-            let (page, took) = (Page::new(), Duration::ZERO);
-            Some(Section { group, page, tried: None, read: None, pause, trouble: None, took })
-        };
-        let sections = settings.groups.iter().filter_map(section).collect();
-        Freebox {
-            settings,
-            client: None,
-            sections,
-            context: Context::default(),
-            board: None,
-            errors: Sorted::default(),
-            found: None,
+        let sections: Vec<_> = settings.groups().map(|group| Section::new(group, settings.interval)).collect();
+        let mut context = Context::default();
+        if settings.patch_rate_up && sections.iter().any(|section| section.group.name == "switch") {
+            context.upload = Upload::Switch(None);
         }
+        Freebox { settings, client: None, sections, context, board: None, errors: Sorted::default(), found: None }
     }
 
     async fn collect(&mut self, page: &mut Page) -> Result<()> {
         let begun = Instant::now();
         let round = self.settings.interval.mul_f32(0.85).max(SHORTEST_ROUND);
         let tried = || format!("read {}", self.settings.endpoint.host);
+        let missing = || register::missing(&self.settings);
         let Some(client) = &mut self.client else { return Err(Error::failed(tried(), "it is not open")) };
         client.begin(begun + round);
+        if !client.has_session() {
+            // The last one may be of no use any more, and there may be a new one.
+            client.take_credentials(credentials::read(&self.settings.credentials)?.ok_or_else(missing)?);
+        }
         if self.found.is_none_or(|found| begun.duration_since(found) >= PLACE) {
             client.forget_place();
             self.found = None;
@@ -136,89 +112,48 @@ impl Freebox {
         Ok(())
     }
 
-    /// Reads the groups that are due, those that have waited longest first.
+    /// Reads the groups that are due, one after the other.
     async fn read_due(&mut self, now: Instant, points: bool) -> Result<()> {
-        let switch_first = self.settings.patch_rate_up;
-        let is_due = |section: &&mut Section| {
-            section.tried.is_none_or(|tried| tried < now && now.duration_since(tried) + SLACK >= section.pause)
-        };
-        // The line is what the collector is for; its upload may be the switch's.
-        let order = |section: &&mut Section| {
-            let rank = match section.group.name {
-                "switch" if switch_first => 0,
-                "connection" => 1,
-                _ => 2,
-            };
-            (rank, section.tried)
-        };
         let mut unanswered = 0;
-        while let Some(section) = self.sections.iter_mut().filter(is_due).min_by_key(order) {
+        while let Some(section) = next_due(&mut self.sections, self.context.upload != Upload::Own, now) {
             let Some(client) = &mut self.client else { break };
             if client.is_late() || unanswered >= MAX_UNANSWERED {
                 break;
             }
-            let (group, begun) = (section.group, Instant::now());
-            section.tried = Some(now);
-            let pace = self.settings.interval.max(Duration::from_secs(group.pace.into()));
-            section.pause = pace;
-            let outcome = match group.right.filter(|right| client.lacks(right)) {
-                Some(right) => Err(Fault::Refused(client::Refusal::lacking(right))),
-                None => read(client, group, self.context.version).await,
-            };
+            let begun = Instant::now();
+            section.begin(now);
+            let outcome = section::read(client, section.group, self.context.version).await;
             section.took = begun.elapsed();
-            let fault = match outcome {
+            match outcome {
                 Ok(replies) => {
-                    if group.name == "switch" && switch_first {
-                        self.context.upload = groups::switch::upload(&replies);
-                    } else if group.name == "sys" {
-                        self.board = groups::system::board(&replies);
+                    match (section.group.name, &mut self.context.upload) {
+                        ("switch", Upload::Switch(upload)) => *upload = groups::switch::upload(&replies),
+                        ("sys", _) => self.board = groups::system::board(&replies),
+                        _ => {}
                     }
                     section.fill(&replies, &self.context, self.settings.per_host, points);
-                    section.read = Some(begun);
-                    section.well();
-                    continue;
+                    section.well(begun);
                 }
-                Err(fault) => fault,
-            };
-            if let Fault::Transport(_) = &fault
-                && client.is_late()
-                && begun.saturating_duration_since(now) > HEAD_START
-            {
-                // The round was over before the group was: it has its turn in the next one.
-                section.pause = Duration::ZERO;
-                break;
-            }
-            count(&mut self.errors, fault.code());
-            if let Fault::Login(error) = fault {
-                return Err(error);
-            }
-            if let Fault::Transport(_) = &fault {
-                unanswered += 1;
-            }
-            if let Fault::Refused(refusal) = &fault {
-                section.read = None;
-                section.pause = match refusal.code {
-                    _ if group.always => pace,
-                    "insufficient_rights" => DENIED.max(pace),
-                    "invalid_request" => ABSENT.max(pace),
-                    _ => pace,
-                };
-            }
-            let is_line = group.name == "connection";
-            let error = fault.into_error(&format!("read {}", group.name));
-            if is_line {
-                // Perhaps it is another box by now, or none.
-                self.found = None;
-                return Err(error);
-            }
-            section.unwell(error.to_string());
-        }
-        for section in &mut self.sections {
-            let pace = self.settings.interval.max(Duration::from_secs(section.group.pace.into()));
-            if section.read.is_none_or(|read| now.saturating_duration_since(read) >= pace * STALE_PACES) {
-                section.page.clear();
+                Err(Fault::Transport(_)) if client.is_late() && begun.saturating_duration_since(now) > HEAD_START => {
+                    // The round was over before the group was: it has its turn in the next one.
+                    section.pause = Duration::ZERO;
+                    break;
+                }
+                Err(fault) => {
+                    count(&mut self.errors, fault.code());
+                    unanswered += usize::from(matches!(fault, Fault::Transport(_)));
+                    if let ("switch", Upload::Switch(upload)) = (section.group.name, &mut self.context.upload) {
+                        *upload = None;
+                    }
+                    if let Some(error) = section.failed(fault) {
+                        // Perhaps it is another box by now, or none.
+                        self.found = None;
+                        return Err(error);
+                    }
+                }
             }
         }
+        self.sections.iter_mut().for_each(|section| section.drop_if_stale(now));
         Ok(())
     }
 
@@ -255,72 +190,23 @@ impl Freebox {
     }
 }
 
+/// Of the groups that are due the one that has waited longest. The line comes before all others, as it is what the collector
+/// is for; its upload may be the switch's.
+fn next_due(sections: &mut [Section], switch_first: bool, now: Instant) -> Option<&mut Section> {
+    let order = |section: &&mut Section| {
+        let rank = match section.group.name {
+            "switch" if switch_first => 0,
+            "connection" => 1,
+            _ => 2,
+        };
+        (rank, section.tried)
+    };
+    sections.iter_mut().filter(|section| section.is_due(now)).min_by_key(order)
+}
+
 fn count(errors: &mut Sorted<&'static str, u64>, code: &'static str) {
     let before = errors.get(&code).copied().unwrap_or(0);
     errors.insert(code, before + 1);
-}
-
-/// Timers are not exact: what is due within this is due.
-const SLACK: Duration = Duration::from_millis(500);
-
-/// Asks for everything a group is made of.
-async fn read(client: &mut Client, group: &Group, version: u32) -> Result<Replies, Fault> {
-    let mut replies = Replies::default();
-    let mut refused = None;
-    for path in (group.first)(version) {
-        match client.get(path).await {
-            Ok(doc) => replies.0.push(Some(doc)),
-            Err(Fault::Refused(refusal)) => {
-                replies.0.push(None);
-                refused = refused.or(Some(refusal));
-            }
-            Err(fault) => return Err(fault),
-        }
-    }
-    if let (Some(refusal), true) = (refused, replies.0.iter().all(Option::is_none)) {
-        return Err(Fault::Refused(refusal));
-    }
-    for path in (group.more)(&replies) {
-        match client.get(&path).await {
-            Ok(doc) => replies.0.push(Some(doc)),
-            Err(Fault::Refused(_) | Fault::Malformed(_)) => replies.0.push(None),
-            Err(fault) => return Err(fault),
-        }
-    }
-    Ok(replies)
-}
-
-impl Section {
-    fn fill(&mut self, replies: &Replies, context: &Context, per_host: bool, points: bool) {
-        if points && !self.page.wants_points() {
-            self.page = Page::with_points();
-        }
-        self.page.clear();
-        let mut records = Vec::new();
-        (self.group.records)(replies, context, &mut records);
-        table::write_families(&mut self.page, self.group.families, &records, per_host);
-        if points {
-            table::write_points(&mut self.page, self.group.forms, &records);
-        }
-    }
-
-    fn is_well(&self) -> bool {
-        self.trouble.is_none() && self.read.is_some()
-    }
-
-    fn well(&mut self) {
-        if self.trouble.take().is_some() {
-            log::info!(target: NAME, "{} can be read again", self.group.name);
-        }
-    }
-
-    /// Told once, and again if the reason changes.
-    fn unwell(&mut self, trouble: String) {
-        if self.trouble.as_ref() != Some(&trouble) {
-            log::warn!(target: NAME, "{trouble}; the rest goes on");
-            self.trouble = Some(trouble);
-        }
-    }
 }
 
 impl Collector for Freebox {

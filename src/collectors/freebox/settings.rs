@@ -137,6 +137,11 @@ impl Settings {
             patch_rate_up: section.get("patch_rate_up").switch()?,
         })
     }
+
+    /// What is read of the box.
+    pub fn groups(&self) -> impl Iterator<Item = &'static Group> {
+        self.groups.iter().filter_map(|index| groups::ALL.get(*index).copied())
+    }
 }
 
 /// The name of a group that may be asked for; nothing for all of them.

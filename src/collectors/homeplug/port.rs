@@ -11,9 +11,9 @@ use std::time::Instant;
 use async_io::Async;
 use smol::future::yield_now;
 
-use super::codec::Question;
-use super::filter;
-use super::walk::Walk;
+use super::codec::{Colons, Question};
+use super::walk::{Reason, Walk};
+use super::{ROW, filter};
 use crate::error::{Error, Result};
 use crate::names::Mac;
 use crate::sys::alarm::{self, Alarm};
@@ -56,6 +56,7 @@ impl Port {
 
     fn send(&mut self, destination: Mac, question: Question, sequence: u8) {
         let frame = question.frame(self.mac, destination, sequence);
+        log::trace!(target: ROW.name, "{}: sent {}", self.name, Colons(&frame));
         if let Err(error) = packet::send(self.socket.get_ref(), &frame) {
             // A full queue of the interface drops a frame as any wire may; the rest is for good.
             if !matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::EAGAIN | libc::EINTR)) {
@@ -83,7 +84,10 @@ impl Port {
             match packet::receive(self.socket.get_ref(), buf) {
                 Ok(length) => {
                     self.read += 1;
-                    walk.take(buf.get(..length).unwrap_or_default(), number, Instant::now());
+                    let frame = buf.get(..length).unwrap_or_default();
+                    let refused = walk.take(frame, number, Instant::now());
+                    let verdict = refused.map_or("used", Reason::name);
+                    log::trace!(target: ROW.name, "{}: {verdict} {}", self.name, Colons(frame));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

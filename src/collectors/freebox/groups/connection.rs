@@ -4,8 +4,7 @@ use std::borrow::Cow;
 
 use super::super::json::Node;
 use super::super::table::{Family, Form, Kind, Make, Record, Row};
-use super::{Context, Group, Replies, counter, family, gauge, info, of};
-use crate::metrics::Value;
+use super::{Context, Group, Replies, Upload, counter, family, gauge, info, of};
 
 /// Read every time: it is what the collector is for.
 pub static GROUP: Group = Group {
@@ -32,11 +31,11 @@ static FAMILIES: &[Family] = &[
             &["direction", "media"],
             "Bytes through the WAN since it was last connected.",
         ),
-        &[of(OF, "bytes_down", Make::Known, &["=down", "@0"]), of(OF, "#1|bytes_up", Make::Known, &["=up", "@0"])],
+        &[of(OF, "bytes_down", Make::Known, &["=down", "@0"]), of(OF, "#1", Make::Known, &["=up", "@0"])],
     ),
     family(
         gauge("freebox_connection_rate_bytes_per_second", DIRECTION, "Rate through the WAN, in bytes per second."),
-        &[of(OF, "rate_down", Make::Known, DOWN), of(OF, "#0|rate_up", Make::Known, UP)],
+        &[of(OF, "rate_down", Make::Known, DOWN), of(OF, "#0", Make::Known, UP)],
     ),
     family(
         gauge(
@@ -221,9 +220,9 @@ static FORMS: &[Form] = &[
         tags: &[MEDIA],
         rows: &[
             ("bytes_down", "bytes_down", Make::Number),
-            ("bytes_up", "#1|bytes_up", Make::Number),
+            ("bytes_up", "#1", Make::Number),
             ("rate_down", "rate_down", Make::Number),
-            ("rate_up", "#0|rate_up", Make::Number),
+            ("rate_up", "#0", Make::Number),
             ("bandwidth_down", "bandwidth_down", Make::Number),
             ("bandwidth_up", "bandwidth_up", Make::Number),
             ("state", "state", Make::Is("up")),
@@ -338,9 +337,12 @@ fn records<'a>(replies: &'a Replies, context: &'a Context, out: &mut Vec<Record<
     let Some(connection) = replies.result(0) else { return };
     let media = media(connection);
     let mut record = Record::of(OF, connection).word(media.clone());
-    if let Some((rate, bytes)) = context.upload.filter(|_| media != "down") {
-        record.numbers = [Some(Value::Unsigned(rate)), Some(Value::Unsigned(bytes)), None, None];
-    }
+    let own = |field| connection.at(field).and_then(Node::number);
+    let (rate, bytes) = match context.upload {
+        Upload::Switch(told) if media != "down" => told.map(|(rate, bytes)| (rate.into(), bytes.into())).unzip(),
+        _ => (own("rate_up"), own("bytes_up")),
+    };
+    record.numbers = [rate, bytes, None, None];
     out.push(record);
     let wan = if media == "down" { Kind::WanDown } else { Kind::WanUp };
     out.push(Record::of(wan, connection).word(media.clone()));

@@ -68,10 +68,21 @@ pub struct Context {
     pub version: u32,
     /// The box's model, as it tells without a session.
     pub box_model: String,
-    /// Bytes per second and bytes that came in over all switch ports, to be taken for the WAN's upload.
-    pub upload: Option<(u64, u64)>,
+    /// Whose figures the WAN's upload is.
+    pub upload: Upload,
     /// Seconds since 1970.
     pub now: u64,
+}
+
+/// Whose figures are taken for the WAN's upload.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Upload {
+    /// The connection's own.
+    #[default]
+    Own,
+    /// Bytes per second and bytes that came in over all switch ports; none while the switch does not tell, as the connection's
+    /// own are of something else.
+    Switch(Option<(u64, u64)>),
 }
 
 /// The answers to the paths asked for, in that order; nothing where the box refused one.

@@ -33,6 +33,11 @@ impl Reason {
         (Reason::Refused, "refused"),
         (Reason::Limit, "limit"),
     ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        Reason::ALL.iter().find(|(reason, _)| *reason == self).map_or("", |(_, name)| name)
+    }
 }
 
 /// What was counted.

@@ -228,8 +228,8 @@ impl Walk {
         (self.news + QUIET).min(self.begun + LONGEST)
     }
 
-    /// Takes in a frame.
-    pub fn take(&mut self, frame: &[u8], interface: usize, now: Instant) {
+    /// Takes in a frame, and says why it is not used, if it is not.
+    pub fn take(&mut self, frame: &[u8], interface: usize, now: Instant) -> Option<Reason> {
         let used =
             super::codec::read(frame).map_err(|_| Reason::Malformed).and_then(|mme| self.mme(&mme, interface, now));
         match used {
@@ -239,6 +239,7 @@ impl Walk {
             }
             Err(reason) => self.counts.reject(reason),
         }
+        used.err()
     }
 
     fn mme(&mut self, mme: &Mme<'_>, interface: usize, now: Instant) -> Result<(), Reason> {
