@@ -160,25 +160,25 @@ fn three_hundred_clients_cost_the_changes_of_those_that_do_something() {
         "(sum([...document.querySelectorAll('#clients-rows .rate data')], (data) => Number(data.value)) === 0 && traces.clear(),
           document.querySelectorAll('#clients-rows .area:not([d=\"\"])').length === 0)",
     );
+    // The order is by what the charts have, looked at every ten seconds: without them nearly every row changes its place, once.
+    tab.eval("ranked = 0");
+    tab.until("ranked > 0");
     tab.eval(
-        "(() => { window.work = { changes: [], longest: 0 }; window.rows = [...document.querySelectorAll('#clients-rows tr')];
+        "(() => { window.work = { updates: 0, changes: 0, longest: 0 }; window.rows = [...document.querySelectorAll('#clients-rows tr')];
           const old = show;
-          show = (...all) => { const begun = performance.now(); work.changes.push(0); old(...all); work.longest = Math.max(work.longest, performance.now() - begun); };
-          new MutationObserver((list) => work.changes.length && (work.changes[work.changes.length - 1] += list.length)).observe(document.body,
+          show = (...all) => { const begun = performance.now(); old(...all); work.updates++; work.longest = Math.max(work.longest, performance.now() - begun); };
+          new MutationObserver((list) => (work.changes += list.length)).observe(document.body,
             { subtree: true, childList: true, attributes: true, characterData: true }); return true; })()",
     );
     flows.exchange(7, 0..1, 1000, 1000);
     let moving = "[...traces.values()].filter((trace) => trace.some(([rx, tx]) => rx + tx > 0)).length";
-    tab.until(&format!("{moving} > 0 && work.changes.length >= 6"));
+    tab.until(&format!("{moving} > 0 && work.updates >= 5"));
     let moving = tab.eval(moving).as_u64().unwrap();
     let work = tab.eval("work");
     println!("300 clients, {moving} charts moving: {work}");
-    let mut changes: Vec<u64> = work["changes"].as_array().unwrap().iter().map(|each| each.as_u64().unwrap()).collect();
-    changes.sort_unstable();
-    let usual = changes[changes.len() / 2];
-    // Each moving chart is two shapes, each busy row a few texts; then there are totals, ages and the paths. A busy
-    // machine lets what was sent before reach the rows in one of these updates, so it is the usual one that is held.
-    assert!(usual <= 3 * (moving + 2) + 60, "{changes:?} changes in an update, {moving} charts move");
+    let (updates, changes) = (work["updates"].as_u64().unwrap(), work["changes"].as_u64().unwrap());
+    // Each moving chart is two shapes, each busy row a few texts; then there are totals, ages and the paths.
+    assert!(changes / updates <= 3 * (moving + 2) + 60, "{changes} changes in {updates} updates, {moving} charts move");
     assert_eq!(tab.eval("window.rows.every((row) => row.isConnected)"), true, "rows were made anew");
     tab.is_innocent();
     drop(browser);
